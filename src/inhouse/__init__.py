@@ -1,0 +1,3 @@
+"""Own the models behind your AI apps."""
+
+__version__ = "0.1.0"

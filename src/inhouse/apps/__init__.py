@@ -1,0 +1,1 @@
+"""Chat apps, conversations, messages and feedback."""

@@ -1,0 +1,1 @@
+"""One OpenAI-compatible door to every model, local and remote."""

@@ -1,0 +1,1 @@
+"""From feedback to the next model version, proven better and released gradually."""

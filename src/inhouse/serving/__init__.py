@@ -1,0 +1,1 @@
+"""Models in memory, batched and swapped without a dropped answer."""

@@ -1,0 +1,1 @@
+"""Graphs of nodes, compiled once and run asynchronously."""

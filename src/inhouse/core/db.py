@@ -1,0 +1,108 @@
+"""The database: SQLite by default, PostgreSQL when a company outgrows it. Same SQL on both."""
+
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from sqlalchemy import JSON, Connection, Engine, MetaData, create_engine, event, make_url, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from inhouse.core.errors import Misconfigured
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+"""Every room's tables register here; migrations are checked against it."""
+
+Json = JSON().with_variant(JSONB(), "postgresql")
+
+
+class DatabaseUnreachable(Misconfigured):
+    """The configured database cannot be opened."""
+
+
+class Database:
+    """One database. `read()` and `write()` give a connection inside a transaction.
+
+    On SQLite a write takes the process's write lock first and begins IMMEDIATE, so that writers queue here
+    instead of failing with "database is locked".
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 8) -> None:
+        self.url = driver_url(url)
+        self.is_sqlite = self.url.startswith("sqlite")
+        self.engine = _sqlite(self.url) if self.is_sqlite else _postgresql(self.url, pool_size)
+        self._writing = threading.RLock()
+
+    @contextmanager
+    def read(self) -> Generator[Connection]:
+        with self.engine.connect() as conn:
+            yield conn
+
+    @contextmanager
+    def write(self) -> Generator[Connection]:
+        """A transaction that commits at the end of the block and rolls back on an error."""
+        if not self.is_sqlite:
+            with self.engine.begin() as conn:
+                yield conn
+            return
+        with self._writing, self.engine.connect() as conn:
+            conn.exec_driver_sql("BEGIN IMMEDIATE")
+            try:
+                yield conn
+            except BaseException:
+                conn.rollback()
+                raise
+            conn.commit()
+
+    def check(self) -> None:
+        """Raise `DatabaseUnreachable` when the database does not answer."""
+        try:
+            with self.read() as conn:
+                conn.execute(text("SELECT 1"))
+        except OperationalError as error:
+            raise DatabaseUnreachable(
+                f"The database does not answer: {error.orig}.", hint="Check INHOUSE_DATABASE and that the server runs."
+            ) from error
+
+    def create_all(self) -> None:
+        """Make every table at once (tests; installations use migrations)."""
+        metadata.create_all(self.engine)
+
+    def dispose(self) -> None:
+        self.engine.dispose()
+
+
+def driver_url(url: str) -> str:
+    """Name the driver that we ship: `postgresql://…` -> `postgresql+psycopg://…`."""
+    scheme, separator, rest = url.partition("://")
+    return f"postgresql+psycopg://{rest}" if separator and scheme in ("postgresql", "postgres") else url
+
+
+def _sqlite(url: str) -> Engine:
+    engine = create_engine(url, connect_args={"check_same_thread": False, "timeout": 30})
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+        connection.isolation_level = None  # type: ignore[attr-defined]  # we say BEGIN ourselves
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    return engine
+
+
+def _postgresql(url: str, pool_size: int) -> Engine:
+    name = make_url(url).get_backend_name()
+    if name != "postgresql":
+        raise DatabaseUnreachable(f"{name!r} databases are not supported.", hint="Use sqlite:/// or postgresql://.")
+    return create_engine(url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True)

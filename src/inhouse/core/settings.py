@@ -1,0 +1,96 @@
+"""Everything an operator can set. The only module that reads the environment.
+
+Order: argument, `INHOUSE_…` environment variable (nested with `__`), `inhouse.toml`, default.
+"""
+
+import os
+from pathlib import Path
+
+from pydantic import BaseModel, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from inhouse.core.errors import Misconfigured
+
+
+class BadSettings(Misconfigured):
+    """A setting has a value that cannot be used."""
+
+
+class Serving(BaseModel):
+    threads: int = Field(default=1, ge=1, le=256, description="Inference threads shared by all models.")
+    max_queue: int = Field(default=1024, ge=1, description="Most waiting predictions per model; more get a 429.")
+    max_batch_tokens: int = Field(default=4096, ge=16, description="Most tokens in one forward pass.")
+    memory_mb: int = Field(default=2048, ge=16, description="Memory budget for loaded models.")
+    default_model: str = Field(default="", description="The model behind POST /predict without a name.")
+
+
+class LanguageModel(BaseModel):
+    """An OpenAI-compatible endpoint connected by configuration."""
+
+    url: str = Field(default="", description="Base URL of an OpenAI-compatible server, such as http://host:11434/v1.")
+    model: str = Field(default="", description="Model name there; empty takes the first it lists.")
+    key: SecretStr = Field(default=SecretStr(""), description="Its API key, if it wants one.")
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_prefix="INHOUSE_", env_nested_delimiter="__", toml_file="inhouse.toml", extra="forbid"
+    )
+
+    home: Path = Field(default=Path("var"), description="The data directory: database, files, keys, logs.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8750, ge=0, le=65535, description="Port to listen on; the next free one if taken.")
+    database: str = Field(default="", description="Empty for SQLite in the data directory, or postgresql://….")
+    redis: str = Field(default="", description="redis://… when several servers share one database.")
+    blobs: str = Field(default="", description="Empty for files in the data directory, or an fsspec URL.")
+    allowed_hosts: list[str] = Field(
+        default=[], description="Host names this server answers to besides localhost and its address."
+    )
+    secure_cookies: bool = Field(default=False, description="Send session cookies over HTTPS only.")
+    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least level logged.")
+    max_upload_mb: int = Field(default=100, ge=1, description="Largest upload.")
+    serving: Serving = Serving()
+    llm: LanguageModel = LanguageModel()
+
+    @property
+    def database_url(self) -> str:
+        return self.database or f"sqlite:///{self.home / 'inhouse.db'}"
+
+    @property
+    def jobs_url(self) -> str:
+        return self.database or f"sqlite:///{self.home / 'jobs.db'}"
+
+    @property
+    def blobs_url(self) -> str:
+        return self.blobs or str(self.home / "blobs")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load_settings(**arguments: object) -> Settings:
+    """Read the settings; arguments that are None don't count."""
+    given = {name: value for name, value in arguments.items() if value is not None}
+    try:
+        settings = Settings(**given)  # pyright: ignore[reportArgumentType]  # validated by pydantic
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise BadSettings(
+            f"The setting {name!r} cannot be used: {first['msg']}.",
+            hint=f"Look at INHOUSE_{name.upper().replace('.', '__')} and inhouse.toml.",
+        ) from error
+    return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
+
+
+def client_defaults() -> tuple[str, str]:
+    """URL and key for a client of a running server, from `INHOUSE_URL` and `INHOUSE_KEY`; empty where unset."""
+    return os.environ.get("INHOUSE_URL", ""), os.environ.get("INHOUSE_KEY", "")

@@ -1,0 +1,211 @@
+"""Who a request comes from. Keys and sessions are checked in memory; the database is only read to refresh them."""
+
+import hashlib
+import secrets
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from inhouse.access import keys, passwords, store
+from inhouse.access.roles import scopes_of
+from inhouse.core.db import Database
+from inhouse.core.errors import Conflict, Denied, Invalid, NotFound, Unauthenticated
+from inhouse.core.ids import now
+from inhouse.core.principal import Principal
+
+SESSION_S = 14 * 24 * 3600.0
+LINK_S = 24 * 3600.0
+
+
+class WrongCredentials(Unauthenticated):
+    """Name or password is wrong. Says the same for unknown accounts."""
+
+
+class LinkUsed(Unauthenticated):
+    """The one-time link is used up, expired or unknown."""
+
+
+class UserNotFound(NotFound):
+    """No user of this workspace has that name."""
+
+
+class UserExists(Conflict):
+    """The name is taken."""
+
+
+class KeyNotFound(NotFound):
+    """No key of this workspace has that id."""
+
+
+class ScopeNotYours(Denied):
+    """A key cannot be given more than its maker has."""
+
+
+class NoScopes(Invalid):
+    """A key without any permission is of no use."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    principal: Principal
+    expires_at: float
+
+
+class Identity:
+    """Users, sessions and keys of an installation. `changed` is called after every write (other servers refresh)."""
+
+    def __init__(self, db: Database, *, changed: Callable[[], None] = lambda: None) -> None:
+        self.db = db
+        self.throttle = passwords.Throttle()
+        self._changed = changed
+        self._sessions: dict[str, _Known] = {}
+        self._keys: dict[str, tuple[str, _Known]] = {}
+        self._lock = threading.Lock()
+
+    def refresh(self) -> None:
+        """Read all keys and live sessions into memory."""
+        with self._lock:
+            with self.db.read() as conn:
+                sessions, all_keys = store.every_session(conn), store.every_key(conn)
+            self._sessions = {
+                session.token_hash: _Known(_principal(user), session.expires_at) for session, user in sessions
+            }
+            self._keys = {
+                key.id: (
+                    key.secret_hash,
+                    _Known(
+                        Principal(key.workspace_id, f"key_{key.id}", frozenset({"self:read", *key.scopes})),
+                        key.expires_at or float("inf"),
+                    ),
+                )
+                for key in all_keys
+            }
+
+    def by_key(self, text: str) -> Principal | None:
+        """The principal of an API key, None when it is malformed, unknown, revoked or expired."""
+        public_id = keys.public_id_of(text)
+        if public_id is None:
+            return None
+        stored_hash, known = self._keys.get(public_id, ("", None))
+        if known is None or not keys.matches(text, stored_hash) or known.expires_at <= now():
+            return None
+        return known.principal
+
+    def by_session(self, token: str) -> Principal | None:
+        known = self._sessions.get(_hash(token))
+        return known.principal if known is not None and known.expires_at > now() else None
+
+    def sign_in(self, workspace: Principal, name: str, password: str, address: str) -> str:
+        """Check a password and return a new session token."""
+        self.throttle.check(name, address)
+        with self.db.read() as conn:
+            user = store.find_user(conn, workspace, name)
+        usable = user if user is not None and not user.disabled else None
+        if not passwords.verify_password(password, usable.password_hash if usable else None) or usable is None:
+            self.throttle.failed(name, address)
+            raise WrongCredentials("The name or the password is wrong.")
+        self.throttle.succeeded(name, address)
+        return self._start_session(usable)
+
+    def sign_in_by_link(self, token: str) -> str:
+        """Use up a one-time link and return a new session token."""
+        with self.db.write() as conn:
+            user = store.take_link(conn, _hash(token))
+        if user is None:
+            raise LinkUsed(
+                "This login link has been used or has expired.", hint="Make a new one with `inhouse user link`."
+            )
+        return self._start_session(user)
+
+    def sign_out(self, token: str) -> None:
+        with self.db.write() as conn:
+            store.delete_session(conn, _hash(token))
+        self._after_write()
+
+    def add_user(self, principal: Principal, name: str, role: str, password: str | None = None) -> store.User:
+        scopes_of(role)
+        if not name.strip():
+            raise Invalid("A user needs a name.")
+        hashed = passwords.hash_password(password) if password else None
+        with self.db.write() as conn:
+            if store.find_user(conn, principal, name):
+                raise UserExists(f"There already is a user named {name!r}.")
+            return store.insert_user(conn, principal, name=name, role=role, password_hash=hashed)
+
+    def users(self, principal: Principal) -> list[store.User]:
+        with self.db.read() as conn:
+            return store.list_users(conn, principal)
+
+    def user(self, principal: Principal, name: str) -> store.User:
+        with self.db.read() as conn:
+            user = store.find_user(conn, principal, name)
+        if user is None:
+            raise UserNotFound(f"There is no user named {name!r}.")
+        return user
+
+    def make_link(self, principal: Principal, name: str) -> str:
+        """A token that signs this user in once, within a day."""
+        user = self.user(principal, name)
+        token = secrets.token_urlsafe(32)
+        with self.db.write() as conn:
+            store.insert_link(conn, user, _hash(token), now() + LINK_S)
+        return token
+
+    def set_password(self, principal: Principal, user_id: str, password: str) -> None:
+        hashed = passwords.hash_password(password)
+        with self.db.write() as conn:
+            store.set_password(conn, principal, user_id, hashed)
+        self._after_write()
+
+    def add_key(
+        self, principal: Principal, name: str, scopes: tuple[str, ...], *, expires_at: float | None = None
+    ) -> tuple[store.Key, str]:
+        """Make a key; the second value is its text, shown this once."""
+        if not scopes:
+            raise NoScopes("A key needs at least one permission.", hint="For example app:use, or chat:run.")
+        beyond = [scope for scope in scopes if not principal.allows(scope)]
+        if beyond:
+            raise ScopeNotYours(f"You cannot give away {', '.join(map(repr, beyond))}: you don't have it yourself.")
+        fresh = keys.generate()
+        with self.db.write() as conn:
+            key = store.insert_key(
+                conn,
+                principal,
+                key_id=fresh.public_id,
+                name=name,
+                secret_hash=fresh.secret_hash,
+                scopes=scopes,
+                expires_at=expires_at,
+            )
+        self._after_write()
+        return key, fresh.text
+
+    def keys(self, principal: Principal) -> list[store.Key]:
+        with self.db.read() as conn:
+            return store.list_keys(conn, principal)
+
+    def revoke_key(self, principal: Principal, key_id: str) -> None:
+        with self.db.write() as conn:
+            found = store.delete_key(conn, principal, key_id)
+        if not found:
+            raise KeyNotFound(f"There is no key {key_id!r}.")
+        self._after_write()
+
+    def _start_session(self, user: store.User) -> str:
+        token = secrets.token_urlsafe(32)
+        with self.db.write() as conn:
+            store.insert_session(conn, user, _hash(token), now() + SESSION_S)
+        self._after_write()
+        return token
+
+    def _after_write(self) -> None:
+        self.refresh()
+        self._changed()
+
+
+def _principal(user: store.User) -> Principal:
+    return Principal(user.workspace_id, user.id, scopes_of(user.role))
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,91 @@
+"""Wire shapes of datasets."""
+
+from dataclasses import asdict
+from typing import Any, Self
+
+from pydantic import BaseModel, Field
+
+from inhouse.data.examples import Example
+from inhouse.data.importers import Preview
+from inhouse.data.store import DatasetVersion
+
+
+class ProblemOut(BaseModel):
+    row: int
+    column: str
+    message: str
+
+
+class PreviewOut(BaseModel):
+    """What an import would bring; nothing is stored."""
+
+    format: str
+    encoding: str
+    columns: list[str]
+    mapping: dict[str, str]
+    count: int
+    labels: dict[str, int]
+    sample: list[dict[str, Any]]
+    problems: list[ProblemOut]
+    problem_count: int
+    warnings: list[str]
+
+    @classmethod
+    def of(cls, preview: Preview) -> Self:
+        values = {name: getattr(preview, name) for name in cls.model_fields if name != "problems"}
+        return cls(**values, problems=[ProblemOut(**asdict(problem)) for problem in preview.problems])
+
+
+class VersionOut(BaseModel):
+    dataset: str
+    number: int
+    reference: str
+    digest: str
+    parent: int | None
+    count: int
+    labels: dict[str, int]
+    splits: dict[str, int]
+    note: str
+    owner_id: str
+    created_at: float
+
+    @classmethod
+    def of(cls, version: DatasetVersion) -> Self:
+        return cls(**asdict(version), reference=version.reference)
+
+
+class DatasetList(BaseModel):
+    items: list[VersionOut]
+
+
+class DatasetOut(BaseModel):
+    name: str
+    versions: list[VersionOut]
+
+
+class ExampleIn(BaseModel):
+    text: str = Field(min_length=1, max_length=20_000)
+    label: str = Field(min_length=1, max_length=200)
+
+
+class NewVersion(BaseModel):
+    examples: list[ExampleIn] = Field(min_length=1, max_length=100_000)
+    note: str = Field(default="", max_length=2000)
+
+
+class ExampleOut(BaseModel):
+    id: str
+    text: str
+    label: str
+    source: str
+    split: str
+    meta: dict[str, Any]
+
+    @classmethod
+    def of(cls, example: Example) -> Self:
+        return cls(**example.wire())
+
+
+class ExampleList(BaseModel):
+    items: list[ExampleOut]
+    total: int

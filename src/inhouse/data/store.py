@@ -1,0 +1,118 @@
+"""Datasets and their versions in the database. The rows themselves are blobs."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Column, Connection, Float, ForeignKey, Index, Integer, Row, String, Table, Text, insert, select
+
+from inhouse.core.db import Json, metadata
+from inhouse.core.ids import new_id, now
+from inhouse.core.principal import Principal
+
+datasets = Table(
+    "datasets",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("workspace_id", String(64), nullable=False),
+    Column("owner_id", String(64), nullable=False),
+    Column("name", String(120), nullable=False),
+    Column("created_at", Float, nullable=False),
+    Index(None, "workspace_id", "name", unique=True),
+)
+versions = Table(
+    "dataset_versions",
+    metadata,
+    Column("dataset_id", String(64), ForeignKey("datasets.id"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("workspace_id", String(64), nullable=False),
+    Column("owner_id", String(64), nullable=False),
+    Column("digest", String(80), nullable=False),
+    Column("parent", Integer),
+    Column("count", Integer, nullable=False),
+    Column("labels", Json, nullable=False),
+    Column("splits", Json, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("created_at", Float, nullable=False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetVersion:
+    """An immutable version: its rows are the blob `digest`."""
+
+    dataset: str
+    number: int
+    digest: str
+    parent: int | None
+    count: int
+    labels: dict[str, int]
+    splits: dict[str, int]
+    note: str
+    owner_id: str
+    created_at: float
+
+    @property
+    def reference(self) -> str:
+        return f"{self.dataset}@v{self.number}"
+
+
+def dataset_id(conn: Connection, principal: Principal, name: str) -> str | None:
+    query = select(datasets.c.id).where(datasets.c.workspace_id == principal.workspace_id, datasets.c.name == name)
+    return conn.execute(query).scalar()
+
+
+def insert_dataset(conn: Connection, principal: Principal, name: str) -> str:
+    new = new_id("dataset")
+    conn.execute(
+        insert(datasets).values(
+            id=new, workspace_id=principal.workspace_id, owner_id=principal.user_id, name=name, created_at=now()
+        )
+    )
+    return new
+
+
+def insert_version(conn: Connection, principal: Principal, dataset: str, version: DatasetVersion) -> None:
+    conn.execute(
+        insert(versions).values(
+            dataset_id=dataset,
+            number=version.number,
+            workspace_id=principal.workspace_id,
+            owner_id=version.owner_id,
+            digest=version.digest,
+            parent=version.parent,
+            count=version.count,
+            labels=version.labels,
+            splits=version.splits,
+            note=version.note,
+            created_at=version.created_at,
+        )
+    )
+
+
+def list_versions(conn: Connection, principal: Principal, name: str | None = None) -> list[DatasetVersion]:
+    """Versions of one dataset, or of all, newest first."""
+    query = (
+        select(datasets.c.name, versions)
+        .join(versions, versions.c.dataset_id == datasets.c.id)
+        .where(datasets.c.workspace_id == principal.workspace_id)
+        .order_by(versions.c.created_at.desc(), versions.c.number.desc())
+    )
+    if name is not None:
+        query = query.where(datasets.c.name == name)
+    return [_version(row) for row in conn.execute(query)]
+
+
+def _version(row: Row[Any]) -> DatasetVersion:
+    values = row._mapping
+    return DatasetVersion(
+        dataset=values["name"],
+        number=values["number"],
+        digest=values["digest"],
+        parent=values["parent"],
+        count=values["count"],
+        labels=values["labels"],
+        splits=values["splits"],
+        note=values["note"],
+        owner_id=values["owner_id"],
+        created_at=values["created_at"],
+    )

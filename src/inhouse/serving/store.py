@@ -1,0 +1,61 @@
+"""Which versions of each model get which share of its traffic."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Column, Connection, Float, RowMapping, String, Table, Text, insert, select, update
+
+from inhouse.core.db import Json, metadata
+from inhouse.core.ids import now
+from inhouse.core.principal import Principal
+
+deployments = Table(
+    "deployments",
+    metadata,
+    Column("workspace_id", String(64), primary_key=True),
+    Column("model", String(200), primary_key=True),
+    Column("owner_id", String(64), nullable=False),
+    Column("weights", Json, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """The traffic of one model: version -> weight."""
+
+    workspace_id: str
+    model: str
+    weights: Mapping[int, float]
+    note: str
+    created_at: float
+    updated_at: float
+
+
+def save_deployment(
+    conn: Connection, principal: Principal, model: str, weights: Mapping[int, float], note: str
+) -> Deployment:
+    mine = (deployments.c.workspace_id == principal.workspace_id) & (deployments.c.model == model)
+    changes: dict[str, Any] = {
+        "weights": {str(version): weight for version, weight in weights.items()},
+        "note": note,
+        "updated_at": now(),
+    }
+    if not conn.execute(update(deployments).where(mine).values(**changes)).rowcount:
+        row = {"workspace_id": principal.workspace_id, "model": model, "owner_id": principal.user_id, **changes}
+        conn.execute(insert(deployments).values(**row, created_at=row["updated_at"]))
+    return _deployment(conn.execute(select(deployments).where(mine)).mappings().one())
+
+
+def every_deployment(conn: Connection) -> list[Deployment]:
+    """All workspaces' deployments, oldest first: this process serves them all."""
+    rows = conn.execute(select(deployments).order_by(deployments.c.created_at)).mappings()
+    return [_deployment(row) for row in rows]
+
+
+def _deployment(row: RowMapping) -> Deployment:
+    weights = {int(version): float(weight) for version, weight in row["weights"].items()}
+    return Deployment(row["workspace_id"], row["model"], weights, row["note"], row["created_at"], row["updated_at"])

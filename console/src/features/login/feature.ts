@@ -1,0 +1,5 @@
+import type { Feature } from '../feature'
+
+export const feature: Feature = {
+  routes: [{ path: '/login', component: () => import('./LoginPage.vue'), meta: { bare: true } }],
+}

@@ -1,0 +1,197 @@
+"""The door that every request passes: host, size, who is asking, and where it goes."""
+
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from http.cookies import CookieError, SimpleCookie
+from typing import Any, Protocol
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from inhouse.access.api import COOKIE
+from inhouse.core.errors import Denied, InhouseError, Invalid, TooLarge, Unauthenticated
+from inhouse.core.ids import new_id
+from inhouse.core.principal import Principal
+from inhouse.server.errors import render
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_log = logging.getLogger(__name__)
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_PORT = re.compile(r":\d+$")
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+        b"connect-src 'self'; font-src 'self'; manifest-src 'self'; frame-ancestors 'none'; base-uri 'none'; "
+        b"form-action 'self'",
+    ),
+)
+
+REQUESTS = Counter("inhouse_http_requests_total", "Requests by area and status.", ["area", "status"])
+SECONDS = Histogram("inhouse_http_request_seconds", "Seconds to the end of the answer.", ["area"])
+IN_FLIGHT = Gauge("inhouse_http_in_flight", "Requests being answered.")
+
+
+class WrongHost(Invalid):
+    """The Host header names a host that this server is not."""
+
+    status = 421
+
+
+class BodyTooLarge(TooLarge):
+    """The request body is over the limit."""
+
+
+class CrossSite(Denied):
+    """Another site tried to use the visitor's session."""
+
+
+class WrongKey(Unauthenticated):
+    """The API key is not a valid one."""
+
+
+class Authenticator(Protocol):
+    def by_key(self, text: str) -> Principal | None: ...
+    def by_session(self, token: str) -> Principal | None: ...
+
+
+class Door:
+    """Checks a request and hands it to the app that serves its path, with `scope["principal"]` set (or None).
+
+    `areas` maps path prefixes to apps; the longest prefix wins, "" is the rest. `limits` maps path prefixes to the
+    largest body in bytes. Routes decide for themselves what they permit.
+    """
+
+    def __init__(
+        self,
+        areas: Mapping[str, App],
+        identity: Authenticator,
+        *,
+        hosts: frozenset[str],
+        limits: Mapping[str, int],
+    ) -> None:
+        self._areas = sorted(areas.items(), key=lambda item: -len(item[0]))
+        self._identity = identity
+        self._hosts = hosts
+        self._limits = sorted(limits.items(), key=lambda item: -len(item[0]))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        path: str = scope["path"]
+        area, app = next((prefix, app) for prefix, app in self._areas if _under(path, prefix))
+        request_id = scope["request_id"] = new_id("req")
+        answer = _Answer(send, request_id)
+        started = time.perf_counter()
+        IN_FLIGHT.inc()
+        try:
+            limit = next(size for prefix, size in self._limits if path.startswith(prefix))
+            self._check(scope, limit)
+            await app(scope, _limited(receive, limit), answer)
+        except InhouseError as error:
+            if answer.status:
+                raise
+            await render(error, request_id)(scope, receive, answer)
+        finally:
+            IN_FLIGHT.dec()
+            REQUESTS.labels(area or "console", str(answer.status)).inc()
+            SECONDS.labels(area or "console").observe(time.perf_counter() - started)
+
+    def _check(self, scope: Scope, limit: int) -> None:
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        host = headers.get(b"host", b"").decode("latin-1")
+        if _PORT.sub("", host).strip("[]").lower() not in self._hosts:
+            raise WrongHost(
+                f"This server does not answer to the host name {host!r}.", hint="Add it to INHOUSE_ALLOWED_HOSTS."
+            )
+        length = headers.get(b"content-length", b"0")
+        if length.isdigit() and int(length) > limit:
+            raise _too_large(limit)
+        scope["principal"] = self._who(scope, headers, host)
+
+    def _who(self, scope: Scope, headers: Mapping[bytes, bytes], host: str) -> Principal | None:
+        authorization = headers.get(b"authorization", b"").decode("latin-1")
+        if authorization:
+            scheme, _, key = authorization.partition(" ")
+            principal = self._identity.by_key(key.strip()) if scheme.lower() == "bearer" else None
+            scope["bad_key"] = principal is None
+            return principal
+        token = _cookie(headers.get(b"cookie", b"").decode("latin-1"))
+        if not token:
+            return None
+        principal = self._identity.by_session(token)
+        if principal is not None and scope["method"] not in _SAFE:
+            _same_site(headers, host)
+        return principal
+
+
+class _Answer:
+    """Adds the headers that every answer carries, and remembers the status."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._request_id = request_id.encode()
+        self.status = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            given = {name for name, _ in message.get("headers", ())}
+            extra = [pair for pair in _HEADERS if pair[0] not in given]
+            if b"x-request-id" not in given:
+                extra.append((b"x-request-id", self._request_id))
+            message = {**message, "headers": [*message.get("headers", ()), *extra]}
+        await self._send(message)
+
+
+def _limited(receive: Receive, limit: int) -> Receive:
+    """Count a body that comes without a length, too."""
+    received = 0
+
+    async def counted() -> Message:
+        nonlocal received
+        message = await receive()
+        if message["type"] == "http.request":
+            received += len(message.get("body", b""))
+            if received > limit:
+                raise _too_large(limit)
+        return message
+
+    return counted
+
+
+def _same_site(headers: Mapping[bytes, bytes], host: str) -> None:
+    """Refuse an unsafe request that another site's page makes with the visitor's cookie."""
+    fetch_site = headers.get(b"sec-fetch-site", b"").decode("latin-1")
+    origin = headers.get(b"origin", b"").decode("latin-1")
+    if fetch_site in ("", "same-origin", "none") and (not origin or origin.partition("://")[2] == host):
+        return
+    raise CrossSite("This request comes from another site.", hint="Use an API key for programs.")
+
+
+def _cookie(header: str) -> str:
+    if COOKIE not in header:
+        return ""
+    try:
+        morsel = SimpleCookie(header).get(COOKIE)
+    except CookieError:
+        return ""
+    return morsel.value if morsel else ""
+
+
+def _under(path: str, prefix: str) -> bool:
+    return path == prefix or path.startswith(prefix if not prefix or prefix.endswith("/") else f"{prefix}/")
+
+
+def _too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"The request is larger than {limit / 1_000_000:g} MB.", hint="Send it in smaller parts.")

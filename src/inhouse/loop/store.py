@@ -1,0 +1,227 @@
+"""Golden cases, verdicts and releases in the database."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Column, Connection, Float, Integer, Row, String, Table, Text, delete, insert, select, update
+
+from inhouse.core.db import Json, metadata
+from inhouse.core.ids import new_id, now
+from inhouse.core.principal import Principal
+
+golden_cases = Table(
+    "golden_cases",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("workspace_id", String(64), nullable=False),
+    Column("owner_id", String(64), nullable=False),
+    Column("model", String(120), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("label", String(200), nullable=False),
+    Column("feedback_id", String(64), nullable=False, unique=True),
+    Column("message_id", String(64), nullable=False),
+    Column("dataset", String(120)),
+    Column("dataset_version", Integer),
+    Column("created_at", Float, nullable=False),
+)
+verdicts = Table(
+    "verdicts",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("workspace_id", String(64), nullable=False),
+    Column("owner_id", String(64), nullable=False),
+    Column("model", String(120), nullable=False),
+    Column("live", Integer, nullable=False),
+    Column("candidate", Integer, nullable=False),
+    Column("decision", String(16), nullable=False),
+    Column("reasons", Json, nullable=False),
+    Column("created_at", Float, nullable=False),
+)
+releases = Table(
+    "releases",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("workspace_id", String(64), nullable=False),
+    Column("owner_id", String(64), nullable=False),
+    Column("model", String(120), nullable=False),
+    Column("live", Integer, nullable=False),
+    Column("candidate", Integer, nullable=False),
+    Column("share", Float, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("ended_at", Float),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenCase:
+    """An accepted correction: every later version has to get it right."""
+
+    id: str
+    model: str
+    text: str
+    label: str
+    feedback_id: str
+    message_id: str
+    dataset: str | None
+    dataset_version: int | None
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVerdict:
+    id: str
+    model: str
+    live: int
+    candidate: int
+    decision: str
+    reasons: list[dict[str, Any]]
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A candidate on its way to live. `status` is canary, promoted or rolled_back."""
+
+    id: str
+    workspace_id: str
+    model: str
+    live: int
+    candidate: int
+    share: float
+    status: str
+    reason: str
+    created_at: float
+    ended_at: float | None
+
+
+def insert_golden(
+    conn: Connection, principal: Principal, *, model: str, text: str, label: str, feedback_id: str, message_id: str
+) -> None:
+    """Keep an accepted correction. A later one for the same text replaces the earlier, whose label was wrong."""
+    same = (golden_cases.c.workspace_id == principal.workspace_id, golden_cases.c.model == model)
+    conn.execute(delete(golden_cases).where(*same, golden_cases.c.text == text))
+    conn.execute(
+        insert(golden_cases).values(
+            id=new_id("golden"),
+            workspace_id=principal.workspace_id,
+            owner_id=principal.user_id,
+            model=model,
+            text=text,
+            label=label,
+            feedback_id=feedback_id,
+            message_id=message_id,
+            created_at=now(),
+        )
+    )
+
+
+def list_golden(conn: Connection, principal: Principal, model: str) -> list[GoldenCase]:
+    query = (
+        select(golden_cases)
+        .where(golden_cases.c.workspace_id == principal.workspace_id, golden_cases.c.model == model)
+        .order_by(golden_cases.c.created_at)
+    )
+    return [_of(GoldenCase, row) for row in conn.execute(query)]
+
+
+def mark_golden(conn: Connection, principal: Principal, model: str, dataset: str, version: int) -> None:
+    """Note the dataset version that the waiting golden cases went into."""
+    conn.execute(
+        update(golden_cases)
+        .where(
+            golden_cases.c.workspace_id == principal.workspace_id,
+            golden_cases.c.model == model,
+            golden_cases.c.dataset_version.is_(None),
+        )
+        .values(dataset=dataset, dataset_version=version)
+    )
+
+
+def insert_verdict(
+    conn: Connection,
+    principal: Principal,
+    *,
+    model: str,
+    live: int,
+    candidate: int,
+    decision: str,
+    reasons: list[dict[str, Any]],
+) -> StoredVerdict:
+    verdict = StoredVerdict(new_id("verdict"), model, live, candidate, decision, reasons, now())
+    conn.execute(
+        insert(verdicts).values(
+            id=verdict.id,
+            workspace_id=principal.workspace_id,
+            owner_id=principal.user_id,
+            model=model,
+            live=live,
+            candidate=candidate,
+            decision=decision,
+            reasons=reasons,
+            created_at=verdict.created_at,
+        )
+    )
+    return verdict
+
+
+def list_verdicts(conn: Connection, principal: Principal, model: str | None = None) -> list[StoredVerdict]:
+    """Newest first."""
+    query = select(verdicts).where(verdicts.c.workspace_id == principal.workspace_id)
+    if model is not None:
+        query = query.where(verdicts.c.model == model)
+    return [_of(StoredVerdict, row) for row in conn.execute(query.order_by(verdicts.c.created_at.desc()))]
+
+
+def insert_release(
+    conn: Connection, principal: Principal, *, model: str, live: int, candidate: int, share: float
+) -> Release:
+    release = Release(
+        new_id("release"), principal.workspace_id, model, live, candidate, share, "canary", "", now(), None
+    )
+    conn.execute(
+        insert(releases).values(
+            id=release.id,
+            workspace_id=principal.workspace_id,
+            owner_id=principal.user_id,
+            model=model,
+            live=live,
+            candidate=candidate,
+            share=share,
+            status="canary",
+            reason="",
+            created_at=release.created_at,
+        )
+    )
+    return release
+
+
+def list_releases(conn: Connection, principal: Principal) -> list[Release]:
+    """Newest first."""
+    query = select(releases).where(releases.c.workspace_id == principal.workspace_id)
+    return [_of(Release, row) for row in conn.execute(query.order_by(releases.c.created_at.desc()))]
+
+
+def running_releases(conn: Connection) -> list[Release]:
+    """The canaries of every workspace, for the watch."""
+    return [_of(Release, row) for row in conn.execute(select(releases).where(releases.c.status == "canary"))]
+
+
+def end_release(conn: Connection, principal: Principal, release_id: str, status: str, reason: str) -> bool:
+    """End a running canary; False when it had ended already."""
+    ended = conn.execute(
+        update(releases)
+        .where(
+            releases.c.workspace_id == principal.workspace_id,
+            releases.c.id == release_id,
+            releases.c.status == "canary",
+        )
+        .values(status=status, reason=reason, ended_at=now())
+    )
+    return ended.rowcount > 0
+
+
+def _of(cls: Any, row: Row[Any]) -> Any:
+    values = row._mapping
+    return cls(**{name: values[name] for name in cls.__dataclass_fields__})

@@ -1,0 +1,127 @@
+import pytest
+
+from inhouse.gateway.quote import answer
+
+LEAVE = """# Annual leave
+
+Employees with less than ten years of service have 15 days of paid annual leave a year. Days that are not used by
+31 March of the next year expire. Requests go to your line manager at least five working days ahead.
+
+## Sick leave
+
+Tell your manager before 10:00 on the first day. From the third day on a doctor's certificate is needed.
+"""
+TRAVEL = """Hotel limits per night:
+
+| Grade | Beijing | Elsewhere |
+|---|---|---|
+| Staff | 600 CNY | 400 CNY |
+| Director | 1000 CNY | 800 CNY |
+
+To claim expenses you need:
+
+- the original invoice
+- the approved travel request
+- boarding passes, if you flew
+
+Claims are paid within ten working days.
+"""
+VPN = """# 远程办公
+
+员工在家办公须使用公司VPN。首次登录请先在自助门户绑定手机令牌。令牌丢失时，请立即联系IT服务台（分机8000）停用。
+VPN账号每90天须更换一次密码，密码不少于12位。
+"""
+
+
+def sources(*texts: str) -> str:
+    blocks = [f'<source id="{n}" title="Doc {n}" page="{n}">{text}</source>' for n, text in enumerate(texts, start=1)]
+    return "\n".join(blocks)
+
+
+def ask(question: str, *texts: str) -> str:
+    return answer([{"role": "system", "content": sources(*texts)}, {"role": "user", "content": question}])
+
+
+@pytest.mark.parametrize(
+    ("question", "quoted", "cited"),
+    [
+        ("How many days of annual leave do I have?", "15 days of paid annual leave", "[1]"),
+        ("When do unused leave days expire?", "expire", "[1]"),
+        ("Do I need a doctor's certificate?", "From the third day on a doctor's certificate is needed.", "[1]"),
+        ("What can a director spend on a hotel in Beijing?", "Grade: Director; Beijing: 1000 CNY", "[2]"),
+        ("How fast are claims paid?", "Claims are paid within ten working days.", "[2]"),
+        ("VPN密码多久要换？", "VPN账号每90天须更换一次密码", "[3]"),
+        ("手机令牌丢了怎么办", "令牌丢失时，请立即联系IT服务台", "[3]"),
+    ],
+)
+def test_the_best_sentence_is_quoted_with_its_source(question: str, quoted: str, cited: str):
+    said = ask(question, LEAVE, TRAVEL, VPN)
+
+    assert quoted in said
+    assert cited in said
+
+
+@pytest.mark.parametrize(
+    ("question", "note"),
+    [("How many days of leave?", "No language model is connected"), ("VPN密码几位？", "尚未连接语言模型")],
+)
+def test_the_answer_ends_by_saying_that_no_language_model_is_connected(question: str, note: str):
+    assert ask(question, LEAVE, VPN).splitlines()[-1].startswith(note)
+
+
+@pytest.mark.parametrize(("question", "said"), [("Hello?", "I can only quote"), ("你好？", "我只能摘录")])
+def test_without_sources_it_says_that_it_can_only_quote(question: str, said: str):
+    assert said in ask(question)
+
+
+def test_a_list_stays_a_list_behind_its_lead_in():
+    said = ask("What do I need to claim expenses?", TRAVEL)
+
+    assert "To claim expenses you need:\n- the original invoice\n- the approved travel request\n- boarding" in said
+
+
+def test_lines_broken_by_a_page_are_joined():
+    assert "not used by 31 March of the next year expire." in ask("When do days expire by March?", LEAVE)
+
+
+def test_at_most_three_sentences_are_quoted():
+    text = " ".join(f"Rule {n} about travel is number {n}." for n in range(50))
+
+    assert ask("What are the rules about travel?", text).count("Rule") <= 3
+
+
+def test_an_answer_in_the_language_of_the_question_is_preferred():
+    said = ask("VPN密码", "The VPN password has 12 characters.", "VPN密码不少于12位。")
+
+    assert said.startswith("VPN密码不少于12位。")
+
+
+def test_a_question_in_another_language_than_the_only_source_still_gets_a_quote():
+    assert "[1]" in ask("病假需要什么材料？", LEAVE)
+
+
+def test_the_question_may_follow_the_sources_in_one_message():
+    said = answer([{"role": "user", "content": f"{sources(LEAVE, TRAVEL)}\n\nQuestion: how fast are claims paid?"}])
+
+    assert "Claims are paid within ten working days. [2]" in said
+
+
+def test_parts_of_a_message_are_read():
+    part = {"type": "text", "text": f"{sources(VPN)}\n问题：密码多久更换？"}
+
+    assert "90天" in answer([{"role": "user", "content": [part, {"type": "image_url", "image_url": {"url": "x"}}]}])
+
+
+def test_a_source_that_talks_about_source_tags_is_quoted_as_it_was():
+    text = "Wrap it in a &lt;source> tag."
+
+    assert ask("Which tag?", text).startswith("Wrap it in a <source> tag. [1]")
+
+
+@pytest.mark.parametrize("content", ["", None, 7, [], "<source>", "<source></source>", "问题：", "|||\n|||"])
+def test_odd_content_gets_an_answer_all_the_same(content: object):
+    assert answer([{"role": "user", "content": content}, {}])
+
+
+def test_a_huge_prompt_is_answered_quickly():
+    assert ask("rule about travel", *["Rule about travel. " * 20_000] * 30)

@@ -1,0 +1,33 @@
+"""Ship the built console inside wheels and source archives.
+
+Editable installs never build it: the tree they point at is served as it is. `INHOUSE_CONSOLE=skip` leaves it out.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+sys.path.insert(0, str(Path(__file__).parent / "tools"))
+import console
+
+
+class ConsoleHook(BuildHookInterface):
+    """Builds the console when its sources changed; asks for node only then, and only where npm is missing."""
+
+    def dependencies(self) -> list[str]:
+        return [console.NODE_WHEEL] if _wanted() and console.Npm.find() is None else []
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        if version == "editable" or not _wanted():
+            return
+        npm = console.Npm.find()
+        if npm is None:
+            raise console.ConsoleFailed("Building the console needs npm with node >= 20.19, or INHOUSE_CONSOLE=skip.")
+        console.build(npm)
+
+
+def _wanted() -> bool:
+    return os.environ.get("INHOUSE_CONSOLE") != "skip" and console.is_stale()

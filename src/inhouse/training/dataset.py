@@ -1,0 +1,76 @@
+"""The rows of a training run, as exported into its directory."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from inhouse.core.errors import Invalid
+
+FEEDBACK = "feedback:"
+
+
+class NotTrainable(Invalid):
+    """The dataset cannot teach a model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A labelled text. Rows that came from feedback are corrections."""
+
+    id: str
+    text: str
+    label: str
+    source: str = "import"
+
+    @property
+    def is_correction(self) -> bool:
+        return self.source.startswith(FEEDBACK)
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """What a run learns from (`train`), is steered by (`dev`) and is judged on (`test`)."""
+
+    train: list[Row]
+    dev: list[Row]
+    test: list[Row]
+
+    @property
+    def labels(self) -> list[str]:
+        return sorted({row.label for row in self.train})
+
+
+def read_splits(directory: Path) -> Splits:
+    """Read `train.jsonl`, `dev.jsonl` and `test.jsonl` and check that they can be trained on."""
+    splits = Splits(*(_read(directory / f"{name}.jsonl") for name in ("train", "dev", "test")))
+    if len(splits.labels) < 2:
+        raise NotTrainable(
+            f"The training rows have {len(splits.labels)} labels, a classifier needs at least two.",
+            hint="Add rows of another label.",
+        )
+    held_out = Counter(row.label for row in splits.dev + splits.test)
+    if unseen := sorted(held_out.keys() - set(splits.labels)):
+        raise NotTrainable(
+            f"No training row has the label {unseen[0]!r}, although held-out rows do.",
+            hint="Add training rows for: " + ", ".join(unseen),
+        )
+    return splits
+
+
+def _read(path: Path) -> list[Row]:
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError as error:
+        raise NotTrainable(
+            f"The dataset directory has no {path.name}.", hint="Export the dataset version again."
+        ) from error
+    return [_row(path.name, number, line) for number, line in enumerate(lines, start=1) if line]
+
+
+def _row(name: str, number: int, line: str) -> Row:
+    try:
+        content = json.loads(line)
+        return Row(content["id"], content["text"], content["label"], content.get("source", "import"))
+    except (ValueError, KeyError, TypeError) as error:
+        raise NotTrainable(f"Line {number} of {name} is not a labelled row: {error!r}.") from error

@@ -1,0 +1,69 @@
+"""The artifact of a run: weights in the Hugging Face layout, the same network as ONNX, and a manifest of digests."""
+
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
+
+from inhouse.core.errors import Misconfigured
+from inhouse.training.networks.network import Network, encode, logits_of
+from inhouse.training.sealed import draft, seal
+
+FORMAT = 1
+TOLERANCE = 1e-3
+MAX_SAMPLES = 512
+
+
+class ExportDiffers(Misconfigured):
+    """The exported network does not compute what the trained one does."""
+
+
+def write_artifact(
+    directory: Path, network: Network, tokenizer: Tokenizer, manifest: Mapping[str, Any], *, samples: Sequence[str]
+) -> None:
+    """Write the artifact directory, whole or not at all, after checking the export on sample texts."""
+    network.eval()
+    labels = dict(enumerate(manifest["labels"]))
+    with draft(directory) as partial:
+        tensors = {name: tensor.contiguous() for name, tensor in network.tensors().items()}
+        save_file(tensors, partial / "model.safetensors", metadata={"format": "pt"})
+        config = {**network.config(), "id2label": labels}
+        (partial / "config.json").write_text(json.dumps(config, ensure_ascii=False, indent=1), encoding="utf-8")
+        tokenizer.save(str(partial / "tokenizer.json"))
+        _export_onnx(network, tokenizer, partial / "model.onnx")
+        _check(network, tokenizer, partial / "model.onnx", samples[:MAX_SAMPLES])
+        seal(partial, {"format": FORMAT, **manifest})
+
+
+def _export_onnx(network: Network, tokenizer: Tokenizer, path: Path) -> None:
+    ids, mask = encode(tokenizer, ["hello there", "你好"])
+    batch, length = torch.export.Dim("batch"), torch.export.Dim("length")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter's own making, nothing a user could act on
+        torch.onnx.export(
+            network,
+            (ids, mask),
+            path,
+            input_names=["input_ids", "attention_mask"],
+            output_names=["logits"],
+            dynamic_shapes=({0: batch, 1: length}, {0: batch, 1: length}),
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+
+
+def _check(network: Network, tokenizer: Tokenizer, path: Path, samples: Sequence[str]) -> None:
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    ids, mask = encode(tokenizer, samples)
+    (exported,) = session.run(["logits"], {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})
+    gap = float(np.abs(np.asarray(exported) - logits_of(network, tokenizer, samples).numpy()).max())
+    if not gap <= TOLERANCE:
+        raise ExportDiffers(f"The ONNX export is off by {gap:.2g} on {len(samples)} texts (allowed: {TOLERANCE}).")

@@ -38,9 +38,14 @@ def test_a_change_keeps_the_time_of_the_first_deployment(db: Database, principal
 
 def test_weights_set_in_a_transaction_that_fails_are_not_there(db: Database, principal: Principal):
     deployments = Deployments(db)
-    with pytest.raises(RuntimeError), db.write() as conn:
-        deployments.set(conn, principal, "intent", {1: 1})
-        raise RuntimeError
+
+    def promote() -> None:
+        with db.write() as conn:
+            deployments.set(conn, principal, "intent", {1: 1})
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        promote()
     deployments.refresh()
 
     with pytest.raises(NotDeployed):

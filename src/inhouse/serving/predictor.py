@@ -63,13 +63,17 @@ class Predictor:
             for scores in await served.predict(texts)
         ]
 
+    async def warm(self, principal: Principal, model: str, version: int) -> None:
+        """Load a version and run it once, so that its first caller does not wait and a broken one is found here."""
+        await self._pool.get(Key(principal.workspace_id, model, version))
+
     async def deploy(
         self, principal: Principal, model: str, weights: Mapping[int, float], *, note: str = ""
     ) -> Deployment:
         """Load and warm every version first, then flip the traffic: a broken version leaves all as it was."""
         check_weights(weights)
         for version in weights:
-            await self._pool.get(Key(principal.workspace_id, model, version))
+            await self.warm(principal, model, version)
         return await asyncio.to_thread(self._deployments.put, principal, model, weights, note=note)
 
 

@@ -1,0 +1,169 @@
+from pathlib import Path
+
+import pytest
+
+from inhouse.core.db import Database
+from inhouse.core.errors import InhouseError
+from inhouse.core.principal import Principal
+from inhouse.core.secrets import Secrets
+from inhouse.gateway.gateway import BadUpstream, Gateway, ModelNotFound, UpstreamExists, UpstreamNotFound
+from inhouse.gateway.openai import Chat
+from inhouse.gateway.store import upstreams
+from inhouse.testing.upstream import ScriptedUpstream, says, scripted_upstream
+
+
+def names(gateway: Gateway, principal: Principal) -> list[str]:
+    return [model.id for model in gateway.models(principal)]
+
+
+async def said(gateway: Gateway, principal: Principal, model: str) -> str:
+    chat = Chat(model, [{"role": "user", "content": "hi"}], stream=True, include_usage=False)
+    return "".join([delta.text async for delta in gateway.stream(principal, chat)])
+
+
+async def test_without_upstreams_the_default_is_quote(gateway: Gateway, principal: Principal):
+    assert names(gateway, principal) == ["quote", "default"]
+    assert "No language model is connected" in await said(gateway, principal, "default")
+
+
+async def test_a_connected_server_answers_by_model_name_and_by_default(
+    gateway: Gateway, principal: Principal, upstream: ScriptedUpstream
+):
+    await gateway.connect(principal, "lab", upstream.url)
+
+    assert names(gateway, principal) == ["quote", "default", "told"]
+    assert await said(gateway, principal, "told") == "Hello from upstream."
+    assert await said(gateway, principal, "default") == "Hello from upstream."
+
+
+async def test_connections_survive_a_restart_with_their_keys(
+    db: Database, tmp_path: Path, principal: Principal, upstream: ScriptedUpstream
+):
+    secrets = Secrets(tmp_path / "secret.key")
+    before = Gateway(db, secrets)
+    await before.connect(principal, "lab", upstream.url, key="sk-secret")
+    await before.close()
+
+    after = Gateway(db, secrets)
+    after.refresh()
+    await said(after, principal, "told")
+    await after.close()
+
+    assert upstream.chats[0].headers["authorization"] == "Bearer sk-secret"
+
+
+async def test_a_key_is_not_readable_in_the_database(
+    gateway: Gateway, sqlite: Database, principal: Principal, upstream: ScriptedUpstream
+):
+    await gateway.connect(principal, "lab", upstream.url, key="sk-secret")
+
+    with sqlite.read() as conn:
+        [row] = conn.execute(upstreams.select()).all()
+    assert "sk-secret" not in str(row)
+
+
+async def test_a_model_that_two_servers_have_is_told_apart(
+    gateway: Gateway, principal: Principal, upstream: ScriptedUpstream
+):
+    async with scripted_upstream(says("From the second.")) as second:
+        await gateway.connect(principal, "one", upstream.url)
+        await gateway.connect(principal, "two", second.url)
+
+        assert names(gateway, principal) == ["quote", "default", "told", "two/told"]
+        assert await said(gateway, principal, "two/told") == "From the second."
+
+
+async def test_a_url_without_v1_is_completed(gateway: Gateway, principal: Principal, upstream: ScriptedUpstream):
+    connected = await gateway.connect(principal, "lab", upstream.url.removesuffix("/v1"))
+
+    assert connected.url == upstream.url
+
+
+async def test_the_default_is_a_model_for_chat(gateway: Gateway, principal: Principal):
+    async with scripted_upstream(models=["nomic-embed-text", "qwen3"]) as server:
+        assert (await gateway.connect(principal, "lab", server.url)).model == "qwen3"
+
+
+async def test_a_model_that_the_server_lacks_is_refused_with_those_it_has(
+    gateway: Gateway, principal: Principal, upstream: ScriptedUpstream
+):
+    with pytest.raises(BadUpstream, match="no model named 'gpt'") as refused:
+        await gateway.connect(principal, "lab", upstream.url, model="gpt")
+
+    assert "told" in refused.value.hint
+
+
+@pytest.mark.parametrize("url", ["", "localhost", "file:///etc/passwd", "http://me:pw@127.0.0.1/", "http://["])
+async def test_what_is_no_url_is_refused(gateway: Gateway, url: str):
+    with pytest.raises(InhouseError):
+        await gateway.probe(url)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "../x", "-x", "x" * 64, "名"])
+async def test_a_bad_name_is_refused(gateway: Gateway, principal: Principal, upstream: ScriptedUpstream, name: str):
+    with pytest.raises(BadUpstream):
+        await gateway.connect(principal, name, upstream.url)
+
+
+async def test_a_name_is_taken_once(gateway: Gateway, principal: Principal, upstream: ScriptedUpstream):
+    await gateway.connect(principal, "lab", upstream.url)
+
+    with pytest.raises(UpstreamExists):
+        await gateway.connect(principal, "lab", upstream.url)
+
+
+async def test_a_server_that_is_disconnected_is_gone(
+    gateway: Gateway, principal: Principal, upstream: ScriptedUpstream
+):
+    await gateway.connect(principal, "lab", upstream.url)
+    gateway.disconnect(principal, "lab")
+
+    assert names(gateway, principal) == ["quote", "default"]
+    with pytest.raises(UpstreamNotFound):
+        gateway.disconnect(principal, "lab")
+
+
+async def test_another_workspace_has_neither_the_models_nor_the_server(
+    gateway: Gateway, principal: Principal, stranger: Principal, upstream: ScriptedUpstream
+):
+    await gateway.connect(principal, "lab", upstream.url)
+
+    with pytest.raises(ModelNotFound):
+        gateway.model(stranger, "told")
+    with pytest.raises(UpstreamNotFound):
+        gateway.disconnect(stranger, "lab")
+
+
+async def test_a_server_from_the_settings_comes_first_and_is_not_stored(
+    gateway: Gateway, principal: Principal, upstream: ScriptedUpstream
+):
+    async with scripted_upstream(models=["other"]) as other:
+        await gateway.connect(principal, "other", other.url)
+        await gateway.attach("settings", upstream.url, key="sk-secret")
+        gateway.refresh()
+
+        assert names(gateway, principal) == ["quote", "default", "told", "other"]
+        assert await said(gateway, principal, "default") == "Hello from upstream."
+
+
+async def test_a_local_server_is_discovered(sqlite: Database, tmp_path: Path, upstream: ScriptedUpstream):
+    gateway = Gateway(sqlite, Secrets(tmp_path / "secret.key"), ollama_url=upstream.url)
+
+    assert [found.models for found in await gateway.discover()] == [("told",)]
+    await gateway.close()
+
+
+async def test_nothing_is_discovered_where_nothing_runs(gateway: Gateway):
+    assert await gateway.discover() == []
+
+
+async def test_a_model_that_does_not_count_gets_an_estimate(
+    gateway: Gateway, principal: Principal, upstream: ScriptedUpstream
+):
+    await gateway.connect(principal, "lab", upstream.url)
+    upstream.script(says("Twelve bytes", usage=None))
+    chat = Chat("told", [{"role": "user", "content": "hello"}], stream=True, include_usage=False)
+
+    *_, last = [delta async for delta in gateway.stream(principal, chat)]
+
+    assert last.usage == {"prompt_tokens": 6, "completion_tokens": 4, "total_tokens": 10}

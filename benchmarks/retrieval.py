@@ -108,7 +108,7 @@ def measure_helpdesk(directory: Path) -> dict[str, float]:
         return Found([places[hit.chunk_id] for hit in hits], coverage, is_answerable(coverage))
 
     report = {name: round(value, 4) for name, value in asdict(evaluate(gold, search)).items()}
-    return {"documents": len(set(places.values())), "passages": len(index), **report}
+    return {"documents": len({document for document, _ in places.values()}), "passages": len(index), **report}
 
 
 def index_of(texts: Iterable[tuple[str, str]]) -> Index:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 DEFAULT_THRESHOLD = 0.1
 """Low on purpose: everyday wording shares few terms with policy documents (see benchmarks/retrieval.py), and a wrong
-refusal costs more than a weak passage whose source is shown. Raise it for a base whose questions are worded like its text.
+refusal costs more than a weak passage whose source is shown. Questions worded like the text allow more: 0.2 to 0.3.
 """
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import BinaryIO, cast
 
 import msgspec
@@ -53,6 +54,15 @@ class Sandbox:
         self._thread.shutdown()
 
     def _ask(self, request: Request) -> Reply:
+        is_warm = self._child is not None
+        try:
+            return self._exchange(request)
+        except ParserCrashed:
+            if not is_warm:
+                raise
+            return self._exchange(request)  # an earlier document, or the system, may have hurt the warm child
+
+    def _exchange(self, request: Request) -> Reply:
         child = self._ready_child()
         timed_out = threading.Event()
 
@@ -81,7 +91,12 @@ class Sandbox:
             self._end()
         if self._child is None:
             self._child = spawn(
-                self._argv, env=_ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+                self._argv,
+                env=_environment(),
+                cwd=Path("/"),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
             )
             self._served = 0
         self._served += 1
@@ -111,5 +126,6 @@ class Sandbox:
                 return child.wait()
 
 
-_ENVIRONMENT = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH") if name in os.environ}
-"""The child gets no secrets: only what Python needs to start."""
+def _environment() -> dict[str, str]:
+    """The child gets no secrets: only what Python needs to start."""
+    return {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH") if name in os.environ}

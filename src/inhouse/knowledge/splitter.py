@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 
 from inhouse.knowledge.parser import Block
 from inhouse.knowledge.tokens import CJK
@@ -56,7 +56,7 @@ def _sections(blocks: Sequence[Block]) -> Iterator[_Section]:
     path: list[tuple[int, str]] = []
     section = _Section((), None, [])
     start = 0
-    for block, following in zip(blocks, [*blocks[1:], None], strict=True):
+    for block, following in zip_longest(blocks, blocks[1:]):
         if block.level:
             path = [*((level, text) for level, text in path if level < block.level), (block.level, block.text)]
         if block.level or block.page != section.page:

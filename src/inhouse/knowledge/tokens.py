@@ -1,8 +1,8 @@
 """Text to index terms: the same for passages and questions, in Chinese and English alike.
 
 Chinese runs give dictionary words (search mode), character bigrams and single characters: words are precise, bigrams
-find what the dictionary does not know (new names, Traditional characters), and single characters let everyday words meet
-formal ones (报 and 报销). Everything else gives lightly stemmed words.
+find what the dictionary does not know (new names, Traditional characters), and single characters let everyday words
+meet formal ones (报 and 报销). Everything else gives lightly stemmed words.
 """
 
 import re

@@ -12,13 +12,11 @@ _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _SETEXT = re.compile(r"^(\S.*)\n(=+|-{3,})[ \t]*$", re.MULTILINE)
 _HEADING = re.compile(r"(#{1,6})\s+(.*?)[\s#]*$")
 _FENCE = re.compile(r"\s*(```|~~~)")
-_ITEM = re.compile(r"\s*(?:[-*+]|\d+[.)])\s+")
+_ITEM = re.compile(r"^\s*(?:[-*+]|\d+[.)])\s+")
 _TABLE_RULE = re.compile(r"\s*\|?[\s:|-]+\|?\s*$")
-_INLINE = (
-    (re.compile(r"!?\[([^\]]*)\]\([^)]*\)"), r"\1"),
-    (re.compile(r"(\*\*|__)(?=\S)(.+?)(?<=\S)\1"), r"\2"),
-    (re.compile(r"(?<![\w*])\*(?=\S)([^*]+?)(?<=\S)\*(?![\w*])"), r"\1"),
-    (re.compile(r"`([^`]+)`"), r"\1"),
+_INLINE = re.compile(
+    r"!?\[(?P<link>[^\]]*)\]\([^)]*\)|\*\*(?=\S)(?P<bold>.+?)(?<=\S)\*\*|`(?P<code>[^`]+)`"
+    r"|(?<![\w*])\*(?=\S)(?P<italic>[^*]+?)(?<=\S)\*(?![\w*])"
 )
 
 
@@ -76,6 +74,7 @@ def _paragraphs(lines: list[str]) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    for pattern, replacement in _INLINE:
-        text = pattern.sub(replacement, text)
+    """Keep the words of links, bold, italic and code."""
+    while (bare := _INLINE.sub(lambda found: found[found.lastgroup or 0], text)) != text:
+        text = bare
     return text

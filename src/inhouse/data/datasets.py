@@ -87,13 +87,15 @@ class Datasets:
             store.insert_version(conn, principal, store.insert_dataset(conn, principal, name), version)
         return version
 
-    def add(self, principal: Principal, name: str, new: Iterable[Example], *, note: str) -> DatasetVersion:
-        """Make the next version: the latest one's rows and these, which go to training only.
+    def add(
+        self, principal: Principal, name: str, new: Iterable[Example], *, note: str, parent: int | None = None
+    ) -> DatasetVersion:
+        """Make the next version: the rows of the parent (the latest by default) and these, for training only.
 
         A new row replaces a training row with the same text. A row whose text is held out for testing is refused.
         """
         added = {normalise(row.text): row.into("train") for row in new}
-        base = self.get(principal, name)
+        base = self.get(principal, name, parent)
         rows = self.examples(principal, name, base.number)
         if leaking := leaks(added.values(), rows):
             raise LeaksIntoTest(
@@ -108,10 +110,8 @@ class Datasets:
         with self.db.write() as conn:
             dataset = store.dataset_id(conn, principal, name)
             assert dataset is not None
-            current = max(v.number for v in store.list_versions(conn, principal, name))
-            if current != base.number:
-                raise Conflict(f"{name!r} has got version {current} meanwhile.", hint="Try again.")
-            version = self._version(principal, name, merged, number=current + 1, parent=current, note=note)
+            newest = max(version.number for version in store.list_versions(conn, principal, name))
+            version = self._version(principal, name, merged, number=newest + 1, parent=base.number, note=note)
             store.insert_version(conn, principal, dataset, version)
         return version
 

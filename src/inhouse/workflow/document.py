@@ -60,8 +60,8 @@ def plain(document: dict[str, Any]) -> dict[str, Any]:
 
 def _limit(document: object) -> None:
     left = [(document, 0)]
-    for count, (value, depth) in enumerate(left):  # the list grows while it is walked
-        if count > _MAX_VALUES or depth > _MAX_DEPTH:
+    for value, depth in left:  # the list grows while it is walked
+        if len(left) > _MAX_VALUES or depth > _MAX_DEPTH:
             raise DocumentTooLarge(
                 "The graph holds too many values, or nests them too deeply.",
                 hint=f"At most {_MAX_VALUES} values, {_MAX_DEPTH} deep; YAML references count every time.",

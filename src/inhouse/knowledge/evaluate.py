@@ -1,7 +1,7 @@
 """Measure retrieval on gold questions: is the right passage found, and is what cannot be answered refused?"""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,7 +74,7 @@ def evaluate(gold: Sequence[Gold], search: Callable[[str], Found]) -> Report:
         recall_at_1=_share(rank == 1 for rank in ranks),
         recall_at_3=_share(0 < rank <= 3 for rank in ranks),
         page_recall_at_3=_share(
-            0 < _rank(list(found.places), (one.document, one.page)) <= 3 for one, found in known if one.page is not None
+            0 < _rank(found.places, (one.document, one.page)) <= 3 for one, found in known if one.page is not None
         ),
         mrr=_share(1 / rank if rank else 0 for rank in ranks),
         refused_answerable=_share(not found.answerable for _, found in known),
@@ -92,11 +92,11 @@ def auroc(positives: Sequence[float], negatives: Sequence[float]) -> float:
     return float(below.mean()) / 2 / len(ordered)
 
 
-def _rank(places: list, wanted: object) -> int:
+def _rank(places: Sequence[object], wanted: object) -> int:
     """1 for the first place, 0 for not found."""
     return places.index(wanted) + 1 if wanted in places else 0
 
 
-def _share(values) -> float:
+def _share(values: Iterable[float]) -> float:
     counted = [float(value) for value in values]
     return sum(counted) / len(counted) if counted else float("nan")

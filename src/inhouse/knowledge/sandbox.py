@@ -8,6 +8,7 @@ import signal
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -117,8 +118,8 @@ class Sandbox:
         if child is None:
             return 0
         with child:
-            for pipe in (child.stdin, child.stdout):
-                cast("BinaryIO", pipe).close()
+            with suppress(BrokenPipeError):  # what it did not take in is thrown away
+                cast("BinaryIO", child.stdin).close()
             try:
                 return child.wait(timeout=0.5)
             except subprocess.TimeoutExpired:

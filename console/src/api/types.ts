@@ -12,12 +12,15 @@ export interface User {
 
 // --- apps -----------------------------------------------------------------------------------------------------------
 
+/** The same text in each language. */
+export type Texts = Partial<Record<'en' | 'zh', string>>
+
 export interface ChatApp {
   name: string
-  title: string
   workflow: string
-  opener: Partial<Record<'en' | 'zh', string>>
-  suggested: string[]
+  title: Texts
+  opener: Texts
+  suggested: Texts[]
 }
 
 export interface Conversation {
@@ -33,16 +36,20 @@ export interface Source {
   document: string
   title: string
   page: number | null
-  quote: string
+  heading: string[]
+  text: string
+  cited: boolean
 }
 
 export interface Intent {
   label: string
   score: number
   known: boolean
+  model: string
+  version: number
 }
 
-export interface MessageFeedback {
+export interface Opinion {
   rating: 'up' | 'down' | null
   reason?: string | null
   answer?: string | null
@@ -54,23 +61,31 @@ export interface Message {
   conversation_id: string
   query: string
   answer: string
-  sources: Source[]
-  trace_id: string
-  workflow_version: number | null
-  model_versions: Record<string, number>
-  intent: Intent | null
   status: string
+  error: { message: string; hint: string } | null
+  sources: Source[]
+  intent: Intent | null
+  trace_id: string
+  workflow_version: number
+  model_versions: Record<string, number | string>
   created_at: number
-  feedback: MessageFeedback | null
-  fixed_in: number | null
+  duration_ms: number
+  feedback: Opinion | null
+  fixed_in: { model: string; version: number } | null
 }
 
-export interface Passage {
+export interface FoundPassage {
+  chunk_id: string
+  document_id: string
   document: string
   title: string
   page: number | null
-  heading: string
+  heading: string[]
   text: string
+  score: number
+}
+
+export interface Passage extends Omit<FoundPassage, 'score'> {
   before: string
   after: string
 }
@@ -87,21 +102,36 @@ export interface LoopState {
   next: { action: NextAction; count: number } | null
 }
 
+export type FeedbackStatus = 'open' | 'accepted' | 'rejected'
+
 export interface FeedbackItem {
   id: string
-  message_id: string
-  model: string
-  query: string
-  answer: string
-  rating: 'up' | 'down' | null
+  message: Message
+  rating: 'up' | 'down'
   reason: string | null
-  corrected_answer: string | null
+  answer: string | null
   label: string | null
-  predicted: Intent | null
-  model_version: number | null
-  status: string
-  trace_id: string
+  status: FeedbackStatus
   created_at: number
+}
+
+export type Decision = 'promote' | 'hold' | 'reject'
+
+export const REASONS = [
+  'test_worse',
+  'test_kept',
+  'classes_kept',
+  'classes_fallen',
+  'golden_broken',
+  'golden_some_broken',
+  'golden_kept',
+  'no_proof',
+] as const
+
+export interface Reason {
+  code: (typeof REASONS)[number]
+  decision: Decision
+  figures: Record<string, unknown>
 }
 
 export interface Verdict {
@@ -109,19 +139,21 @@ export interface Verdict {
   model: string
   live: number
   candidate: number
-  decision: 'PROMOTE' | 'HOLD' | 'REJECT'
-  reasons: string[]
+  decision: Decision
+  reasons: Reason[]
   created_at: number
 }
 
 export interface Release {
   id: string
   model: string
-  version: number
-  previous: number
+  live: number
+  candidate: number
   share: number
-  status: string
+  status: 'canary' | 'promoted' | 'rolled_back'
+  reason: string
   created_at: number
+  ended_at: number | null
 }
 
 // --- data -----------------------------------------------------------------------------------------------------------
@@ -174,21 +206,24 @@ export interface Example {
 // --- training -------------------------------------------------------------------------------------------------------
 
 export interface SchemaField {
+  anyOf?: SchemaField[]
   type?: string
-  title?: string
-  description?: string
   default?: unknown
-  enum?: unknown[]
+  enum?: string[]
   minimum?: number
   maximum?: number
   exclusiveMinimum?: number
 }
 
-export interface Recipe {
-  name: string
+interface FieldText {
   title: string
   description: string
-  schema: { properties: Record<string, SchemaField> }
+}
+
+export interface Recipe {
+  name: string
+  texts: Record<'en' | 'zh', FieldText & { fields: Record<string, FieldText> }>
+  settings: { properties?: Record<string, SchemaField> }
 }
 
 export interface Run {
@@ -221,7 +256,7 @@ export interface Metrics {
   macro_f1?: number
   ece?: number
   per_class?: Record<string, ClassMetrics>
-  confusion?: { actual: string; predicted: string; count: number }[]
+  confusions?: { label: string; predicted: string; count: number; text: string }[]
 }
 
 export interface RunEvent {
@@ -229,6 +264,7 @@ export interface RunEvent {
   ts: number
   type: string
   step?: number
+  steps?: number
   epoch?: number
   loss?: number
   lr?: number
@@ -243,14 +279,23 @@ export interface RunEvent {
 // --- models and serving ---------------------------------------------------------------------------------------------
 
 export interface ModelVersion {
-  version: number
+  model: string
+  number: number
+  reference: string
   kind: string
   digest: string
-  metrics: Metrics
+  size_bytes: number
   labels: string[]
+  metrics: Metrics
   lineage: Record<string, unknown>
   created_at: number
-  size_bytes: number
+  aliases: string[]
+}
+
+export interface ModelSummary {
+  name: string
+  aliases: Record<string, number>
+  newest: ModelVersion
 }
 
 export interface Model {
@@ -262,40 +307,34 @@ export interface Model {
 export interface Deployment {
   model: string
   weights: Record<string, number>
+  note: string
   updated_at: number
 }
 
 // --- knowledge ------------------------------------------------------------------------------------------------------
 
+export type DocumentStatus = 'queued' | 'parsing' | 'indexing' | 'ready' | 'failed'
+
 export interface KnowledgeBase {
   name: string
   description: string
-  documents: number
-  chunks: number
+  threshold: number
+  documents: Partial<Record<DocumentStatus, number>>
   created_at: number
 }
 
 export interface KnowledgeDocument {
   id: string
   name: string
+  title: string
   format: string
-  status: 'queued' | 'parsing' | 'indexing' | 'ready' | 'failed'
-  error: string | null
+  status: DocumentStatus
+  error: string
   pages: number | null
-  chunks: number | null
+  chunks: number
   size: number
   seconds: number | null
   created_at: number
-}
-
-export interface FoundPassage {
-  chunk_id: string
-  document: string
-  title: string
-  page: number | null
-  heading: string
-  text: string
-  score: number
 }
 
 export interface SearchResult {
@@ -312,24 +351,26 @@ export interface Span {
   name: string
   kind: string
   started_at: number
-  ended_at: number
+  ended_at: number | null
   status: string
   input: unknown
   output: unknown
+  error: string | null
   attributes: Record<string, unknown>
 }
 
 export interface TraceSummary {
   id: string
   workflow: string
-  version: number
-  app: string | null
+  workflow_version: number
+  app: string
+  conversation_id: string
   status: string
   started_at: number
   duration_ms: number
-  input: string
-  output: string
-  model_versions: Record<string, number>
+  input: unknown
+  output: unknown
+  model_versions: Record<string, number | string>
   error: string | null
 }
 

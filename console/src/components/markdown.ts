@@ -2,7 +2,9 @@ import MarkdownIt from 'markdown-it'
 import { t } from '@/locale'
 
 const LINK = /^(https?:|mailto:)/i
-const CITATION = /^\[(\d{1,2})\](?![(:])/
+const NUMBERS = String.raw`(\s*\d{1,3}(?:\s*[,，、;]\s*\d{1,3})*\s*)`
+const CITATION = new RegExp(String.raw`^\[${NUMBERS}\](?![(:])`)
+const CHINESE_BRACKETS = new RegExp(`【${NUMBERS}】`, 'g')
 
 /** Markdown of answers: no raw HTML, no images (they would call home), links that say where they lead. */
 const markdown = new MarkdownIt({ html: false, linkify: true, breaks: true }).disable('image')
@@ -10,10 +12,10 @@ const markdown = new MarkdownIt({ html: false, linkify: true, breaks: true }).di
 markdown.validateLink = (url) => LINK.test(url)
 
 markdown.inline.ruler.before('link', 'citation', (state, silent) => {
-  const number = CITATION.exec(state.src.slice(state.pos, state.pos + 5))?.[1]
-  if (!number) return false
-  if (!silent) state.push('citation', '', 0).content = number
-  state.pos += number.length + 2
+  const numbers = CITATION.exec(state.src.slice(state.pos))?.[1]
+  if (!numbers) return false
+  if (!silent) for (const n of numbers.match(/\d+/g) ?? []) state.push('citation', '', 0).content = n
+  state.pos += numbers.length + 2
   return true
 })
 
@@ -39,7 +41,7 @@ function host(href: string): string {
 }
 
 export function renderMarkdown(text: string): string {
-  return markdown.render(text)
+  return markdown.render(text.replace(CHINESE_BRACKETS, '[$1]'))
 }
 
 /**

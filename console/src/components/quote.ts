@@ -3,17 +3,34 @@ export interface Part {
   marked: boolean
 }
 
-/** Split a passage around the quoted words. White space may differ: documents break lines where quotes don't. */
-export function markQuote(text: string, quote: string): Part[] {
-  const words = quote.trim().split(/\s+/).filter(Boolean)
-  if (!words.length) return [{ text, marked: false }]
-  const pattern = words.map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')).join('\\s+')
-  const found = new RegExp(pattern).exec(text)
-  if (!found) return [{ text, marked: false }]
-  const end = found.index + found[0].length
-  return [
-    { text: text.slice(0, found.index), marked: false },
-    { text: found[0], marked: true },
-    { text: text.slice(end), marked: false },
-  ].filter((part) => part.text)
+const SENTENCE = /[^.!?。！？；\n]*[.!?。！？；\n]*/g
+const ALIKE = 0.6
+
+/** The sentences of an answer that cite source `n`. */
+export function claimOf(answer: string, n: number): string {
+  const cites = new RegExp(`[[【][^\\]】]*\\b${n}\\b[^\\]】]*[\\]】]`)
+  // A citation after the full stop still belongs to the sentence before it.
+  const lines = answer.replace(/([.!?。！？；])(\s*(?:[[【][\d,，、;\s]+[\]】]\s*)+)/g, '$2$1\n').split(/\n|(?<=[。！？；])|(?<=[.!?]\s)/)
+  return lines.filter((line) => cites.test(line)).join(' ')
+}
+
+/** Split a passage so that the sentences which carry the claim are marked. */
+export function markClaim(text: string, claim: string): Part[] {
+  const wanted = pairs(claim)
+  const parts: Part[] = []
+  for (const sentence of text.match(SENTENCE) ?? []) {
+    if (!sentence) continue
+    const own = [...pairs(sentence)]
+    const marked = own.length > 2 && own.filter((pair) => wanted.has(pair)).length / own.length >= ALIKE
+    const last = parts.at(-1)
+    if (last?.marked === marked) last.text += sentence
+    else parts.push({ text: sentence, marked })
+  }
+  return parts
+}
+
+/** Neighbouring letters: alike for words of English and for Chinese, which has no spaces. */
+function pairs(text: string): Set<string> {
+  const letters = text.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, '')
+  return new Set(Array.from({ length: Math.max(0, letters.length - 1) }, (_, at) => letters.slice(at, at + 2)))
 }

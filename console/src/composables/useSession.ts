@@ -33,5 +33,11 @@ export function useSession() {
     window.location.assign(`/login?next=${encodeURIComponent(window.location.pathname)}`)
   }
 
-  return { user, load, signIn, signOut, expire }
+  /** Whether the user has a permission such as `dataset:read`, by itself or through a wildcard. */
+  function may(permission: string): boolean {
+    const all = `${permission.split(':')[0]}:*`
+    return user.value?.permissions.some((own) => own === '*' || own === all || own === permission) ?? false
+  }
+
+  return { user, may, load, signIn, signOut, expire }
 }

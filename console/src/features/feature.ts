@@ -10,6 +10,8 @@ export interface MenuEntry {
   icon: Component
   group: (typeof GROUPS)[number]
   order: number
+  /** Shown only to those who may. */
+  needs?: string
 }
 
 /** What a folder under `features/` adds to the console: its pages and, mostly, one entry in the menu. */

@@ -39,6 +39,11 @@ export function t(key: Key, params: Params = {}): string {
   })
 }
 
+/** The text in the current language of something the server keeps in both. */
+export function pick<T>(texts: Partial<Record<Locale, T>>): T | undefined {
+  return texts[locale.value] ?? texts.en ?? texts.zh
+}
+
 const tag = computed(() => (locale.value === 'zh' ? 'zh-CN' : 'en'))
 
 export function formatNumber(value: number, digits = 0): string {

@@ -15,14 +15,23 @@ export type Turn = Pick<Message, 'id' | 'query' | 'answer' | 'sources'> & {
   message: Message | null
 }
 
+/** A passage to open, and what the answer claims it says. */
+export interface Citation {
+  chunkId: string
+  claim: string
+}
+
 interface Hooks {
   /** A first question opens a conversation. */
   started: (conversationId: string) => void
 }
 
+const STATES: Record<string, Turn['state']> = { failed: 'failed', stopped: 'stopped' }
+
 function turnOf(message: Message): Turn {
-  const { id, query, answer, sources } = message
-  return { id, query, answer, sources, state: 'done', step: '', failure: null, message }
+  const { id, query, answer, sources, error, trace_id } = message
+  const failure = error && { title: error.message, text: error.hint, traceId: trace_id }
+  return { id, query, answer, sources, state: STATES[message.status] ?? 'done', step: '', failure, message }
 }
 
 /** One conversation with an app: its turns, asking, and stopping an answer. */
@@ -41,7 +50,7 @@ export function useChat(app: () => string, { started }: Hooks) {
     turns.value = []
     if (!id) return
     const { items } = await api.get<Items<Message>>(`/conversations${path(id)}/messages`)
-    if (id === conversationId) turns.value = items.map(turnOf).sort(byTime)
+    if (id === conversationId) turns.value = items.map(turnOf)
   }
 
   async function ask(query: string): Promise<void> {
@@ -69,14 +78,14 @@ export function useChat(app: () => string, { started }: Hooks) {
       if (signal.aborted) return
       apply(event, JSON.parse(data))
     }
-    if (turns.value.at(-1)?.state !== 'done') throw new ApiError(0, {})
+    if (!turns.value.at(-1)?.message) throw new ApiError(0, {})
   }
 
   function apply(event: string, data: Incoming): void {
     if (event === 'start') {
       patch({ id: data.message_id })
       if (!conversationId) started((conversationId = data.conversation_id))
-    } else if (event === 'node') patch({ step: data.title ?? '' })
+    } else if (event === 'node' && data.status === 'running') patch({ step: data.title })
     else if (event === 'sources') patch({ sources: data.sources })
     else if (event === 'delta') {
       patch({ answer: (turns.value.at(-1)?.answer ?? '') + data.text, state: 'streaming' })
@@ -112,11 +121,10 @@ export function useChat(app: () => string, { started }: Hooks) {
 interface Incoming {
   message_id: string
   conversation_id: string
-  title?: string
+  status: string
+  title: string
   sources: Source[]
   text: string
   message: Message
   error: { code: string; message: string }
 }
-
-const byTime = (a: Turn, b: Turn) => (a.message?.created_at ?? 0) - (b.message?.created_at ?? 0)

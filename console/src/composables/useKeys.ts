@@ -1,0 +1,16 @@
+import { onMounted, onScopeDispose } from 'vue'
+
+/** Single keys that do something while nothing is being typed and no dialog is open. */
+export function useKeys(keys: Record<string, () => void>): void {
+  function onKey(event: KeyboardEvent) {
+    const target = event.target as Element
+    if (event.ctrlKey || event.metaKey || event.altKey || target.closest('input, textarea, select, [role="dialog"]')) return
+    const act = keys[event.key]
+    if (!act) return
+    event.preventDefault()
+    act()
+  }
+
+  onMounted(() => window.addEventListener('keydown', onKey))
+  onScopeDispose(() => window.removeEventListener('keydown', onKey))
+}

@@ -3,6 +3,7 @@
 import io
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ def parse(data: bytes) -> Parsed:
     try:
         document = Document(io.BytesIO(data))
         return Parsed(list(_blocks(document)), title=document.core_properties.title)
-    except (PackageNotFoundError, XMLSyntaxError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except (PackageNotFoundError, XMLSyntaxError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise Unreadable(
             f"The Word document is damaged: {error}.", hint="Open it in Word and save it again as .docx."
         ) from error

@@ -46,6 +46,9 @@ class Settings(BaseSettings):
     allowed_hosts: list[str] = Field(
         default=[], description="Host names this server answers to besides localhost and its address."
     )
+    admin_password: SecretStr = Field(
+        default=SecretStr(""), description="Password of the administrator, set when it differs at start."
+    )
     secure_cookies: bool = Field(default=False, description="Send session cookies over HTTPS only.")
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least level logged.")
     max_upload_mb: int = Field(default=100, ge=1, description="Largest upload.")

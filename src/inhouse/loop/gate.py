@@ -1,10 +1,12 @@
 """The release gate: may this version replace the live one? PROMOTE, HOLD or REJECT, with reasons."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from inhouse.training.compare import mcnemar
 
 MIN_CLASS_ROWS = 4
 
@@ -57,20 +59,14 @@ class Verdict:
     reasons: list[Reason]
 
 
-PairedTest = Callable[[int, int], float]
-"""Two-sided p of a paired comparison, from the counts of rows fixed and broken."""
-
-
-def judge(
-    test: Sequence[Graded], golden: Sequence[Graded], paired_test: PairedTest, rules: Rules | None = None
-) -> Verdict:
+def judge(test: Sequence[Graded], golden: Sequence[Graded], rules: Rules | None = None) -> Verdict:
     """Weigh a candidate on the frozen test rows and on the golden cases (accepted corrections).
 
     The strictest finding decides. Without any proof of being better a candidate is held, not promoted.
     """
     rules = rules or Rules()
     reasons = [
-        _frozen_test(test, paired_test, rules),
+        _frozen_test(test, rules),
         _class_floors(test, rules),
         _golden_cases(golden, rules),
     ]
@@ -81,9 +77,9 @@ def judge(
     return Verdict(min((reason.decision for reason in reasons), key=order.index), reasons)
 
 
-def _frozen_test(rows: Sequence[Graded], paired_test: PairedTest, rules: Rules) -> Reason:
+def _frozen_test(rows: Sequence[Graded], rules: Rules) -> Reason:
     fixed, broken = sum(row.fixed for row in rows), sum(row.broken for row in rows)
-    p = paired_test(fixed, broken)
+    p = mcnemar([row.live == row.label for row in rows], [row.candidate == row.label for row in rows])
     significant = p < rules.significance
     figures = {
         "rows": len(rows),

@@ -1,6 +1,7 @@
 """Golden cases, verdicts and releases in the database."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import Column, Connection, Float, Integer, Row, String, Table, Text, delete, insert, select, update
@@ -8,6 +9,9 @@ from sqlalchemy import Column, Connection, Float, Integer, Row, String, Table, T
 from inhouse.core.db import Json, metadata
 from inhouse.core.ids import new_id, now
 from inhouse.core.principal import Principal
+
+ACTIVE, QUARANTINED = "active", "quarantined"
+CANARY, PROMOTED, ROLLED_BACK = "canary", "promoted", "rolled_back"
 
 golden_cases = Table(
     "golden_cases",
@@ -20,7 +24,7 @@ golden_cases = Table(
     Column("label", String(200), nullable=False),
     Column("feedback_id", String(64), nullable=False, unique=True),
     Column("message_id", String(64), nullable=False),
-    Column("dataset", String(120)),
+    Column("status", String(16), nullable=False),
     Column("dataset_version", Integer),
     Column("created_at", Float, nullable=False),
 )
@@ -56,7 +60,11 @@ releases = Table(
 
 @dataclass(frozen=True, slots=True)
 class GoldenCase:
-    """An accepted correction: every later version has to get it right."""
+    """An accepted correction: every later version has to get it right.
+
+    `status` is active, or quarantined when a version that had learned it was rejected. `dataset_version` is the
+    first one that holds it.
+    """
 
     id: str
     model: str
@@ -64,7 +72,7 @@ class GoldenCase:
     label: str
     feedback_id: str
     message_id: str
-    dataset: str | None
+    status: str
     dataset_version: int | None
     created_at: float
 
@@ -112,31 +120,48 @@ def insert_golden(
             label=label,
             feedback_id=feedback_id,
             message_id=message_id,
+            status=ACTIVE,
             created_at=now(),
         )
     )
 
 
 def list_golden(conn: Connection, principal: Principal, model: str) -> list[GoldenCase]:
+    """The active cases, oldest first."""
     query = (
         select(golden_cases)
-        .where(golden_cases.c.workspace_id == principal.workspace_id, golden_cases.c.model == model)
+        .where(
+            golden_cases.c.workspace_id == principal.workspace_id,
+            golden_cases.c.model == model,
+            golden_cases.c.status == ACTIVE,
+        )
         .order_by(golden_cases.c.created_at)
     )
     return [_of(GoldenCase, row) for row in conn.execute(query)]
 
 
-def mark_golden(conn: Connection, principal: Principal, model: str, dataset: str, version: int) -> None:
-    """Note the dataset version that the waiting golden cases went into."""
+def place_golden(conn: Connection, principal: Principal, case_ids: Collection[str], version: int) -> None:
+    """Note the dataset version that these cases went into."""
     conn.execute(
+        update(golden_cases)
+        .where(golden_cases.c.workspace_id == principal.workspace_id, golden_cases.c.id.in_(case_ids))
+        .values(dataset_version=version)
+    )
+
+
+def quarantine_golden(conn: Connection, principal: Principal, model: str, after: int, until: int) -> int:
+    """Take out the cases that came in with these dataset versions, and return how many."""
+    moved = conn.execute(
         update(golden_cases)
         .where(
             golden_cases.c.workspace_id == principal.workspace_id,
             golden_cases.c.model == model,
-            golden_cases.c.dataset_version.is_(None),
+            golden_cases.c.dataset_version > after,
+            golden_cases.c.dataset_version <= until,
         )
-        .values(dataset=dataset, dataset_version=version)
+        .values(status=QUARANTINED)
     )
+    return moved.rowcount
 
 
 def insert_verdict(
@@ -175,26 +200,21 @@ def list_verdicts(conn: Connection, principal: Principal, model: str | None = No
 
 
 def insert_release(
-    conn: Connection, principal: Principal, *, model: str, live: int, candidate: int, share: float
+    conn: Connection, principal: Principal, *, model: str, live: int, candidate: int, share: float, status: str = CANARY
 ) -> Release:
+    begun = now()
+    ended = None if status == CANARY else begun
     release = Release(
-        new_id("release"), principal.workspace_id, model, live, candidate, share, "canary", "", now(), None
+        new_id("release"), principal.workspace_id, model, live, candidate, share, status, "", begun, ended
     )
-    conn.execute(
-        insert(releases).values(
-            id=release.id,
-            workspace_id=principal.workspace_id,
-            owner_id=principal.user_id,
-            model=model,
-            live=live,
-            candidate=candidate,
-            share=share,
-            status="canary",
-            reason="",
-            created_at=release.created_at,
-        )
-    )
+    conn.execute(insert(releases).values(owner_id=principal.user_id, **asdict(release)))
     return release
+
+
+def find_release(conn: Connection, principal: Principal, release_id: str) -> Release | None:
+    mine = (releases.c.workspace_id == principal.workspace_id, releases.c.id == release_id)
+    row = conn.execute(select(releases).where(*mine)).first()
+    return _of(Release, row) if row else None
 
 
 def list_releases(conn: Connection, principal: Principal) -> list[Release]:
@@ -205,17 +225,17 @@ def list_releases(conn: Connection, principal: Principal) -> list[Release]:
 
 def running_releases(conn: Connection) -> list[Release]:
     """The canaries of every workspace, for the watch."""
-    return [_of(Release, row) for row in conn.execute(select(releases).where(releases.c.status == "canary"))]
+    return [_of(Release, row) for row in conn.execute(select(releases).where(releases.c.status == CANARY))]
 
 
-def end_release(conn: Connection, principal: Principal, release_id: str, status: str, reason: str) -> bool:
-    """End a running canary; False when it had ended already."""
+def end_release(conn: Connection, principal: Principal, release: Release, status: str, reason: str) -> bool:
+    """Move a release on from the status it was read with; False when somebody else was faster."""
     ended = conn.execute(
         update(releases)
         .where(
             releases.c.workspace_id == principal.workspace_id,
-            releases.c.id == release_id,
-            releases.c.status == "canary",
+            releases.c.id == release.id,
+            releases.c.status == release.status,
         )
         .values(status=status, reason=reason, ended_at=now())
     )

@@ -65,7 +65,9 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> JSONResponse:
-        path = f"{request.method} {request.url.path}"
+        if isinstance(error.__cause__, InhouseError):  # raised while the body was read
+            return render(error.__cause__, request_id(request))
+        path = f"{request.method} {request.scope['path']}"
         if error.status_code == 405:
             return render(MethodNotAllowed(f"{path} is not a method of this address."), request_id(request))
         if error.status_code == 404:

@@ -1,0 +1,53 @@
+"""What commands print: data on stdout, everything else on stderr, errors as one clear message."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from inhouse.core.errors import InhouseError
+
+say = Console(stderr=True, highlight=False)
+"""For people: progress, notes, errors."""
+
+_EXIT_CODES = {"denied": 4, "limit_exceeded": 7}
+
+
+def show(connection_output: str, items: Any, columns: Mapping[str, str]) -> None:
+    """Print rows as a table with these columns (key -> heading), or everything as JSON."""
+    if connection_output == "json":
+        print(json.dumps(items, ensure_ascii=False, indent=2))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in columns.values():
+        table.add_column(heading, overflow="fold")
+    rows: Iterable[Mapping[str, Any]] = items if isinstance(items, Sequence) else [items]
+    for row in rows:
+        table.add_row(*(_cell(row.get(key)) for key in columns))
+    Console(highlight=False).print(table)
+
+
+def show_error(error: InhouseError) -> int:
+    """Print what happened and what to do, and return the exit code of its kind."""
+    if not sys.stderr.isatty() and "json" in sys.argv:
+        print(json.dumps(error.wire(), ensure_ascii=False), file=sys.stderr)
+    else:
+        say.print(f"[red]Error:[/red] {error.message}", markup=True)
+        if error.hint:
+            say.print(f"  {error.hint}", markup=False)
+    return _EXIT_CODES.get(error.kind, 1)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {_cell(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_cell, value))
+    return str(value)

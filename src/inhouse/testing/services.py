@@ -1,7 +1,7 @@
 """Stand-ins for the rooms that workflow nodes work with."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from inhouse.core.errors import NotFound
@@ -34,7 +34,7 @@ class ScriptedChatModel:
         self._name = name
         self._gate = gate
 
-    async def stream(self, principal: Principal, request: ChatRequest) -> AsyncIterator[Delta]:
+    async def stream(self, principal: Principal, request: ChatRequest) -> AsyncGenerator[Delta, None]:
         entry = self._script[min(len(self.requests), len(self._script) - 1)]
         self.requests.append(request)
         try:

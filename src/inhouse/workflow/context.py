@@ -1,6 +1,6 @@
 """All that a node may touch of the world around it."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -99,7 +99,7 @@ class ChatDelta(Protocol):
 class ChatModel(Protocol):
     """The language models behind the gateway."""
 
-    def stream(self, principal: Principal, request: ChatRequest) -> AsyncIterator[ChatDelta]: ...
+    def stream(self, principal: Principal, request: ChatRequest) -> AsyncGenerator[ChatDelta, None]: ...
 
 
 @dataclass(frozen=True, slots=True)

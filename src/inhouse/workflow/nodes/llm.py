@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import aclosing
 from html import escape
 from typing import Any, Literal
 
@@ -124,13 +125,14 @@ class Llm(Node):
     async def run(self, context: Context) -> Answered:
         texts: list[str] = []
         finish_reason, usage, model = "stop", dict[str, int](), self.model.name
-        async for delta in context.services.chat.stream(context.principal, self._request(context)):
-            if delta.text:
-                texts.append(delta.text)
-                context.say("text", delta.text)
-            finish_reason = delta.finish_reason or finish_reason
-            usage = dict(delta.usage) if delta.usage else usage
-            model = delta.model or model
+        async with aclosing(context.services.chat.stream(context.principal, self._request(context))) as deltas:
+            async for delta in deltas:
+                if delta.text:
+                    texts.append(delta.text)
+                    context.say("text", delta.text)
+                finish_reason = delta.finish_reason or finish_reason
+                usage = dict(delta.usage) if delta.usage else usage
+                model = delta.model or model
         if not texts:
             raise NoAnswer(f"The model {model!r} answered nothing.", hint="Ask again, or try another model.")
         context.note_model(self.model.name, model)

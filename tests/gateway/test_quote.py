@@ -80,6 +80,12 @@ def test_a_list_stays_a_list_behind_its_lead_in():
     assert "To claim expenses you need:\n- the original invoice\n- the approved travel request\n- boarding" in said
 
 
+def test_the_number_of_a_clause_is_not_part_of_its_words():
+    text = "4.1 Report a lost badge within 24 hours.\n4.2 A found badge is unblocked within 3 days. It costs 5.50 EUR."
+
+    assert ask("When must I report a lost badge?", text).startswith("Report a lost badge within 24 hours. [1]")
+
+
 def test_lines_broken_by_a_page_are_joined():
     assert "not used by 31 March of the next year expire." in ask("When do days expire by March?", LEAVE)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import threading
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
@@ -75,13 +76,15 @@ class Gateway:
         self._probed: list[tuple[str, int]] = []
         self._endpoints: frozenset[tuple[str, int]] = frozenset()
         self._catalogues: dict[str, dict[str, ListedModel]] = {}
+        self._refreshing = threading.Lock()
         self._started_at = now()
 
     def refresh(self) -> None:
         """Read the connected model servers again. Safe from any thread."""
-        with self._db.read() as conn:
-            self._connected = store.every_upstream(conn)
-        self._forget()
+        with self._refreshing:  # or an older reading could overtake a newer one
+            with self._db.read() as conn:
+                self._connected = store.every_upstream(conn)
+            self._forget()
 
     async def close(self) -> None:
         await self._http.close()
@@ -181,9 +184,10 @@ class Gateway:
             raise UpstreamExists(f"A model server named {name!r} is connected already.", hint="Choose another name.")
 
     def _catalogue(self, workspace_id: str) -> dict[str, ListedModel]:
-        if workspace_id not in self._catalogues:
-            self._catalogues[workspace_id] = self._build(workspace_id)
-        return self._catalogues[workspace_id]
+        catalogues = self._catalogues  # a refresh meanwhile replaces it, so that nothing stale is kept
+        if workspace_id not in catalogues:
+            catalogues[workspace_id] = self._build(workspace_id)
+        return catalogues[workspace_id]
 
     def _build(self, workspace_id: str) -> dict[str, ListedModel]:
         """Every model by its own name, or as `server/model` where an earlier server has one of that name."""

@@ -17,6 +17,8 @@ _MAX_SOURCE_CHARS = 20_000
 _MAX_QUESTION_CHARS = 2_000
 _MAX_QUOTES = 3
 _MAX_LIST_ITEMS = 8
+_COVERED = 0.5
+_WORTH_ADDING = 0.4
 
 _NOTES = {
     "en": "No language model is connected, so this quotes the sources word for word.",
@@ -32,13 +34,23 @@ _ATTRIBUTE = re.compile(r'(\w+)="([^"]*)"')
 _ESCAPED_TAG = re.compile(r"&lt;(?=/?source\b)", re.IGNORECASE)
 _QUESTION = re.compile(r"^\s*(?:question|问题)\s*[:：]\s*", re.IGNORECASE | re.MULTILINE)
 _HEADING = re.compile(r"\s*#{1,6}\s+(.*)")
-_ITEM = re.compile(r"\s*(?:[-*•·]|\d{1,3}[.)、]|[（(]?[一二三四五六七八九十\d]{1,3}[)）、])\s*(?=\S)")
+_ITEM = re.compile(r"\s*(?:[-*•·]|\d{1,3}[.)、](?!\d)|[（(]?[一二三四五六七八九十\d]{1,3}[)）、])\s*(?=\S)")
+_CLAUSE = re.compile(r"\s*\d{1,3}(?:\.\d{1,3})+\.?\s+")
 _ROW = re.compile(r"\s*\|(.*)\|\s*")
 _RULE = re.compile(r"[\s|:-]+")
 _SENTENCE_END = re.compile(r"(?<=[。！？；!?])[”」』）)]*\s*|(?<=[.;])\s+(?=[A-Z\d\"“(\u4e00-\u9fff])")
 _CHINESE = re.compile(r"[\u3400-\u9fff]+")
 _WORD = re.compile(r"[a-z0-9]+(?:[-_.'’][a-z0-9]+)*")
 _ENDINGS = re.compile(r"(?<=\w{3})(?:ies|ing|ed|es|s|ly)$")
+
+_ASKS_NUMBER = re.compile(
+    r"how (?:many|much|long|often|soon|far|big|high)|when\b|what time|limit|maximum|minimum"
+    r"|几|多少|多久|多长|多大|多高|何时|什么时候|期限|上限|限额",
+    re.IGNORECASE,
+)
+_NUMBER = re.compile(
+    r"\d|[一二三四五六七八九十百千半两][天日周个月年次小分元倍]|\b(?:one|two|three|four|five|six|ten|half)\b"
+)
 
 _STOP_WORDS = frozenset(
     _WORD.findall(
@@ -120,31 +132,36 @@ def _read(messages: Sequence[Message]) -> tuple[str, list[Source]]:
 
 
 def _choose(question: str, sources: Sequence[Source], language: str) -> list[_Unit]:
-    """Greedily take units that cover most of what the question asks and nothing taken so far covers."""
+    """Greedily take the units that cover most of what the question asks; what is covered already counts less."""
     units = [unit for source in sources for unit in _units(source)]
     if not units:
         return []
     weights = _rarity(units)
-    missing = terms(question)
+    asked = terms(question)
+    covered: frozenset[str] = frozenset()
+    number = 1.5 if _ASKS_NUMBER.search(question) else 1.0
     rank = {source.id: index for index, source in enumerate(sources)}
 
+    def weight(found: frozenset[str]) -> float:
+        return sum(weights.get(term, 0.0) * (_COVERED if term in covered else 1.0) for term in asked & found)
+
     def worth(unit: _Unit) -> float:
-        found = sum(weights.get(term, 0.0) for term in missing & unit.terms)
-        context = sum(weights.get(term, 0.0) for term in (missing & unit.under) - unit.terms)
+        found = weight(unit.terms) + 0.5 * weight(unit.under - unit.terms)
+        figures = number if _NUMBER.search(unit.text) else 1.0
         spoken = 1.0 if (language == "zh") == bool(_CHINESE.search(unit.text)) else 0.5
         length = 1 + max(0, len(unit.terms) - 30) / 60
-        return (found + 0.5 * context) * spoken / length / (1 + 0.1 * rank[unit.source.id])
+        return found * figures * spoken / length / (1 + 0.1 * rank[unit.source.id])
 
     chosen: list[_Unit] = []
     best = 0.0
     while len(chosen) < _MAX_QUOTES:
         unit = max((unit for unit in units if unit not in chosen), key=worth, default=None)
         value = worth(unit) if unit else 0.0
-        if unit is None or value <= 0.35 * best or value == 0:
+        if unit is None or value <= _WORTH_ADDING * best:
             break
         best = best or value
         chosen.append(unit)
-        missing = missing - unit.terms - unit.under
+        covered |= unit.terms | unit.under
     chosen = chosen or units[:1]
     return _with_lists(chosen, units)
 
@@ -203,7 +220,7 @@ def _units(source: Source) -> list[_Unit]:
             add(line[match.end() :].strip(), is_item=True)
         else:
             columns = []
-            for sentence in _sentences(line):
+            for sentence in _sentences(_CLAUSE.sub("", line, count=1)):
                 add(sentence)
                 lead = terms(sentence) if sentence.endswith((":", "：")) else frozenset()
     return found
@@ -214,7 +231,7 @@ def _lines(text: str) -> Iterable[str]:
     held = ""
     for line in text.splitlines():
         plain = line.strip()
-        starts_anew = not plain or any(kind.match(line) for kind in (_HEADING, _ITEM, _ROW))
+        starts_anew = not plain or any(kind.match(line) for kind in (_HEADING, _ITEM, _ROW, _CLAUSE))
         if held and (starts_anew or _is_alone(held)):
             yield held
             held = ""

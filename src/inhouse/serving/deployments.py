@@ -1,6 +1,7 @@
 """Which version answers: stored in the database, held in memory for requests."""
 
 import math
+import threading
 from collections.abc import Mapping
 
 from sqlalchemy import Connection
@@ -26,13 +27,15 @@ class Deployments:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self._refreshing = threading.Lock()
         self._known: dict[tuple[str, str], Deployment] = {}
 
     def refresh(self) -> None:
         """Read all deployments again. Safe from any thread."""
-        with self._db.read() as conn:
-            found = store.every_deployment(conn)
-        self._known = {(deployment.workspace_id, deployment.model): deployment for deployment in found}
+        with self._refreshing:  # or an older reading could overtake a newer one
+            with self._db.read() as conn:
+                found = store.every_deployment(conn)
+            self._known = {(deployment.workspace_id, deployment.model): deployment for deployment in found}
 
     def list(self, principal: Principal) -> list[Deployment]:
         """Newest first."""

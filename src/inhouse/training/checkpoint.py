@@ -34,7 +34,9 @@ class Checkpoints:
         """Write a checkpoint durably and drop all but the newest ones."""
         with draft(self._directory / f"step-{step}") as partial:
             for group, named in tensors.items():
-                save_file({name: tensor.contiguous() for name, tensor in named.items()}, partial / f"{group}.safetensors")
+                save_file(
+                    {name: tensor.contiguous() for name, tensor in named.items()}, partial / f"{group}.safetensors"
+                )
             seal(partial, {"step": step, "state": dict(state), "groups": list(tensors)})
         for old in self._newest_first()[KEPT:]:
             shutil.rmtree(old)

@@ -77,7 +77,9 @@ class Report:
 def evaluate(predict: Predict, rows: Sequence[Row]) -> Report:
     """Judge a model, given as a function from texts to probabilities by label, on labelled rows."""
     if not rows:
-        raise NothingToEvaluate("There are no rows to evaluate on.", hint="Import more rows, so that some are held out.")
+        raise NothingToEvaluate(
+            "There are no rows to evaluate on.", hint="Import more rows, so that some are held out."
+        )
     verdicts = []
     for row, scores in zip(rows, predict([row.text for row in rows]), strict=True):
         best = max(scores, key=scores.__getitem__)
@@ -98,9 +100,7 @@ def calibration_error(scores: Sequence[float], correct: Sequence[bool]) -> float
     """The gap between confidence and accuracy, over ten bins of confidence, weighted by their size."""
     confidence, right = np.asarray(scores), np.asarray(correct, dtype=float)
     bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    gaps = [
-        abs(confidence[bins == b].mean() - right[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins)
-    ]
+    gaps = [abs(confidence[bins == b].mean() - right[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins)]
     return float(sum(gaps))
 
 
@@ -142,7 +142,9 @@ def _per_class(verdicts: Sequence[Verdict]) -> dict[str, ClassScore]:
     support = Counter(v.label for v in verdicts)
     predicted = Counter(v.predicted for v in verdicts)
     right = Counter(v.label for v in verdicts if v.correct)
-    return {label: _class_score(right[label], predicted[label], support[label]) for label in sorted(support | predicted)}
+    return {
+        label: _class_score(right[label], predicted[label], support[label]) for label in sorted(support | predicted)
+    }
 
 
 def _class_score(right: int, predicted: int, support: int) -> ClassScore:

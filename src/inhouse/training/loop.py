@@ -29,7 +29,8 @@ class Progress:
     step: int = 0
     epoch: int = 0
     batch: int = 0
-    best_loss: float | None = None
+    best: tuple[float, float] | None = None
+    """Dev accuracy and negated dev loss of the best epoch: the loss decides between equals."""
     stale_epochs: int = 0
 
 
@@ -124,9 +125,10 @@ class Loop(Generic[ItemType]):
         if self._task.dev:
             loss, accuracy = self._judge()
             self._emit("eval", step=progress.step, epoch=progress.epoch, split="dev", loss=loss, accuracy=accuracy)
-            if progress.best_loss is None or loss < progress.best_loss:
-                progress.best_loss, progress.stale_epochs = loss, 0
-                self._best = {name: value.detach().cpu().clone() for name, value in self._task.module.state_dict().items()}
+            if progress.best is None or (accuracy, -loss) > progress.best:
+                progress.best, progress.stale_epochs = (accuracy, -loss), 0
+                weights = self._task.module.state_dict()
+                self._best = {name: value.cpu().clone() for name, value in weights.items()}
             else:
                 progress.stale_epochs += 1
         if self._is_over() or self._is_due():
@@ -188,7 +190,8 @@ class Loop(Generic[ItemType]):
         checkpoint = self._checkpoints.newest()
         if checkpoint is None:
             return 0
-        self._progress = Progress(**checkpoint.state)
+        best = checkpoint.state["best"]
+        self._progress = Progress(**{**checkpoint.state, "best": best and tuple(best)})
         self._best = checkpoint.tensors["best"]
         self._task.module.load_state_dict(checkpoint.tensors["model"])
         state: dict[int, dict[str, Tensor]] = {}

@@ -93,7 +93,8 @@ def _check(directory: Path) -> None:
         )
     if not weights or not (directory / "config.json").is_file():
         raise BaseNotUsable(
-            f"{str(directory)!r} is not a model directory.", hint="It needs config.json, tokenizer.json and *.safetensors."
+            f"{str(directory)!r} is not a model directory.",
+            hint="It needs config.json, tokenizer.json and *.safetensors.",
         )
     for path in weights:
         try:

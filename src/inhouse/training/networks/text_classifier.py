@@ -26,7 +26,7 @@ class TextClassifier(Network):
     """
 
     def __init__(
-        self, labels: int, *, longest: int = 4, buckets: int = 2**15, dimensions: int = 96, dropout: float = 0.3
+        self, labels: int, *, longest: int = 4, buckets: int = 2**15, dimensions: int = 64, dropout: float = 0.3
     ) -> None:
         super().__init__()
         self.longest = longest

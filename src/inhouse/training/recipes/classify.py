@@ -24,7 +24,7 @@ class Classify(Recipe):
 
     base: Path | None = None
     epochs: int | None = Field(default=None, ge=1, le=1000)
-    batch_size: int = Field(default=32, ge=1, le=4096)
+    batch_size: int | None = Field(default=None, ge=1, le=4096)
     learning_rate: float | None = Field(default=None, gt=0, le=1)
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     dropout: float | None = Field(default=None, ge=0, lt=1)
@@ -44,9 +44,9 @@ class Classify(Recipe):
 
         texts = [row.text for row in splits.train]
         tokenizer = character_tokenizer(texts, max_length=self.max_length)
-        network = TextClassifier(len(splits.labels), dropout=_or(self.dropout, 0.3))
+        network = TextClassifier(len(splits.labels), dropout=_or(self.dropout, 0.5))
         network.weigh(texts, tokenizer)
-        plan = self._plan(seed, epochs=15, learning_rate=1e-2)
+        plan = self._plan(seed, epochs=12, batch_size=64, learning_rate=1e-2)
         return Classification(self, plan, splits, network, tokenizer)
 
     def _on_encoder(self, base: Path, splits: Splits, seed: int) -> Task[Encoded]:
@@ -55,13 +55,13 @@ class Classify(Recipe):
 
         encoder, tokenizer = open_base(base, max_length=self.max_length)
         network = EncoderClassifier(encoder, len(splits.labels), dropout=_or(self.dropout, 0.1))
-        plan = self._plan(seed, epochs=3, learning_rate=5e-5, bf16=True)
+        plan = self._plan(seed, epochs=3, batch_size=32, learning_rate=5e-5, bf16=True)
         return Classification(self, plan, splits, network, tokenizer)
 
-    def _plan(self, seed: int, *, epochs: int, learning_rate: float, bf16: bool = False) -> Plan:
+    def _plan(self, seed: int, *, epochs: int, batch_size: int, learning_rate: float, bf16: bool = False) -> Plan:
         return Plan(
             epochs=_or(self.epochs, epochs),
-            batch_size=self.batch_size,
+            batch_size=_or(self.batch_size, batch_size),
             learning_rate=_or(self.learning_rate, learning_rate),
             patience=self.patience,
             seed=seed,

@@ -1,0 +1,128 @@
+"""Training runs: start, watch, stop and resume them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from inhouse.core.db import Database
+from inhouse.core.errors import Conflict, NotFound
+from inhouse.core.events import EventLog
+from inhouse.core.ids import new_id, now
+from inhouse.core.jobs import Jobs
+from inhouse.core.principal import Principal
+from inhouse.training import store
+from inhouse.training.jobs import TRAIN, DatasetExport, ModelShelf, Training, job_id
+from inhouse.training.recipe import configure
+from inhouse.training.spec import EVENTS, STOP
+from inhouse.training.store import Run
+
+
+class RunNotFound(NotFound):
+    """No run has that id."""
+
+
+class RunHasEnded(Conflict):
+    """Only a run that is queued or running can be stopped."""
+
+
+class RunNotResumable(Conflict):
+    """Only a run that was stopped or failed can go on."""
+
+
+class Runs:
+    """All training runs of an installation. Make it before the job runner is launched."""
+
+    def __init__(
+        self,
+        db: Database,
+        jobs: Jobs,
+        datasets: DatasetExport,
+        models: ModelShelf,
+        directory: Path,
+        *,
+        threads: int = 2,
+        concurrency: int = 1,
+    ) -> None:
+        self.db = db
+        self._jobs = jobs
+        self._datasets = datasets
+        self._directory = directory
+        training = Training(db, datasets, models, directory, threads=threads)
+        jobs.register(TRAIN, training.run, concurrency=concurrency)
+
+    def start(
+        self,
+        principal: Principal,
+        *,
+        recipe: str,
+        dataset: str,
+        model: str,
+        version: int | None = None,
+        config: Mapping[str, Any] | None = None,
+        seed: int = 0,
+    ) -> Run:
+        """Queue a run after checking its settings; the latest version of the dataset by default."""
+        configure(recipe, dict(config or {}))
+        run = Run(
+            id=new_id("run"),
+            workspace_id=principal.workspace_id,
+            owner_id=principal.user_id,
+            created_at=now(),
+            recipe=recipe,
+            config=dict(config or {}),
+            dataset=dataset,
+            dataset_version=self._datasets.get(principal, dataset, version).number,
+            model=model,
+            seed=seed,
+        )
+        with self.db.write() as conn:
+            store.insert_run(conn, run)
+        self._submit(run)
+        return run
+
+    def get(self, principal: Principal, run_id: str) -> Run:
+        with self.db.read() as conn:
+            return _found(store.find_run(conn, principal, run_id), run_id)
+
+    def list(self, principal: Principal, *, limit: int = 100) -> list[Run]:
+        """Newest first."""
+        with self.db.read() as conn:
+            return store.list_runs(conn, principal, limit=limit)
+
+    def events(self, principal: Principal, run_id: str, after: int = 0) -> list[dict[str, Any]]:
+        """What the run has reported since event number `after`."""
+        return EventLog(self._directory / self.get(principal, run_id).id / EVENTS).read(after)
+
+    def stop(self, principal: Principal, run_id: str) -> Run:
+        """Let the run save itself and stop. A queued run stops at once."""
+        with self.db.write() as conn:
+            run = _found(store.find_run(conn, principal, run_id), run_id)
+            if run.has_ended:
+                raise RunHasEnded(f"The run {run_id!r} has ended already ({run.status}).")
+            if run.status == "queued":
+                return store.update_run(conn, run, status="stopped", ended_at=now())
+        (self._directory / run.id / STOP).touch()
+        return run
+
+    def resume(self, principal: Principal, run_id: str) -> Run:
+        """Let a stopped or failed run go on from its newest checkpoint."""
+        with self.db.write() as conn:
+            run = _found(store.find_run(conn, principal, run_id), run_id)
+            if run.status not in ("stopped", "failed"):
+                raise RunNotResumable(
+                    f"The run {run_id!r} is {run.status}.", hint="Only a run that stopped or failed can be resumed."
+                )
+            (self._directory / run.id / STOP).unlink(missing_ok=True)
+            run = store.update_run(conn, run, status="queued", attempt=run.attempt + 1, error="", ended_at=None)
+        self._submit(run)
+        return run
+
+    def _submit(self, run: Run) -> None:
+        arguments = {"workspace_id": run.workspace_id, "run_id": run.id, "attempt": run.attempt}
+        self._jobs.submit(TRAIN, arguments, job_id=job_id(run))
+
+
+def _found(run: Run | None, run_id: str) -> Run:
+    if run is None:
+        raise RunNotFound(f"There is no run {run_id!r}.", hint="List them with GET /runs.")
+    return run

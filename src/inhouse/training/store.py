@@ -1,0 +1,91 @@
+"""Training runs in the database. Events, checkpoints and logs are files in the run's directory."""
+
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from sqlalchemy import Column, Connection, Float, Index, Integer, Row, String, Table, Text, insert, select, update
+
+from inhouse.core.db import Json, metadata
+from inhouse.core.principal import Principal
+
+ENDED = frozenset({"succeeded", "failed", "stopped"})
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("workspace_id", String(64), nullable=False),
+    Column("owner_id", String(64), nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("recipe", String(120), nullable=False),
+    Column("config", Json, nullable=False),
+    Column("dataset", String(120), nullable=False),
+    Column("dataset_version", Integer, nullable=False),
+    Column("model", String(120), nullable=False),
+    Column("seed", Integer, nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("metrics", Json, nullable=False),
+    Column("model_version", Integer),
+    Column("started_at", Float),
+    Column("ended_at", Float),
+    Index(None, "workspace_id", "created_at"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One training run. `status` is queued, running, succeeded, failed or stopped; each resume is one more attempt."""
+
+    id: str
+    workspace_id: str
+    owner_id: str
+    created_at: float
+    recipe: str
+    config: dict[str, Any]
+    dataset: str
+    dataset_version: int
+    model: str
+    seed: int
+    status: str = "queued"
+    attempt: int = 1
+    error: str = ""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    model_version: int | None = None
+    started_at: float | None = None
+    ended_at: float | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.model} on {self.dataset}@v{self.dataset_version}"
+
+    @property
+    def has_ended(self) -> bool:
+        return self.status in ENDED
+
+
+def insert_run(conn: Connection, run: Run) -> None:
+    conn.execute(insert(runs).values(**asdict(run)))
+
+
+def find_run(conn: Connection, principal: Principal, run_id: str) -> Run | None:
+    query = select(runs).where(runs.c.workspace_id == principal.workspace_id, runs.c.id == run_id)
+    row = conn.execute(query).first()
+    return _run(row) if row else None
+
+
+def list_runs(conn: Connection, principal: Principal, *, limit: int) -> list[Run]:
+    """Newest first."""
+    query = select(runs).where(runs.c.workspace_id == principal.workspace_id)
+    return [_run(row) for row in conn.execute(query.order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(limit))]
+
+
+def update_run(conn: Connection, run: Run, **changes: Any) -> Run:
+    """Change a run that `find_run` gave."""
+    conn.execute(update(runs).where(runs.c.workspace_id == run.workspace_id, runs.c.id == run.id).values(**changes))
+    return replace(run, **changes)
+
+
+def _run(row: Row[Any]) -> Run:
+    return Run(**{column.name: row._mapping[column.name] for column in fields(Run)})

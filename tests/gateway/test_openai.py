@@ -11,7 +11,7 @@ import uvicorn
 from inhouse.core.principal import Principal
 from inhouse.gateway.gateway import Gateway
 from inhouse.gateway.openai import InvalidRequest, OpenAIApp, openai_error, parse
-from inhouse.gateway.wire import Receive, Scope, Send
+from inhouse.core.asgi import Receive, Scope, Send
 from inhouse.testing.upstream import ScriptedUpstream, chunk, event, fails, streams
 
 SOURCE = '<source id="1" title="VPN" page="2">VPN passwords expire every 90 days. They have 12 characters.</source>'

@@ -2,8 +2,9 @@ import httpx
 import pytest
 
 from inhouse.access.api import COOKIE
+from inhouse.core.asgi import Message, Receive, Scope, Send
 from inhouse.core.principal import Principal
-from inhouse.server.door import Door, Message, Receive, Scope, Send
+from inhouse.server.door import Door
 
 ANN = Principal("default", "user_ann", frozenset({"*"}))
 

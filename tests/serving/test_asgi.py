@@ -10,7 +10,7 @@ from inhouse.serving.asgi import PredictApp
 from inhouse.serving.deployments import Deployments
 from inhouse.serving.pool import Pool
 from inhouse.serving.predictor import Predictor
-from inhouse.serving.wire import Receive, Scope, Send
+from inhouse.core.asgi import Receive, Scope, Send
 
 from .conftest import Shelf
 

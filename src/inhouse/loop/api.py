@@ -79,7 +79,7 @@ def router(loop: Loop) -> APIRouter:
         return ReleaseList(
             items=[
                 ReleaseOut.of(one, loop.releases.arms(who, one) if one.status == CANARY else None)
-                for one in loop.releases.list(who)
+                for one in loop.releases.history(who)
             ]
         )
 

@@ -5,11 +5,12 @@ import logging
 from collections.abc import Callable
 from dataclasses import asdict
 
-from inhouse.apps.feedback import OPEN, Feedbacks
+from inhouse.apps.feedback import Feedbacks
 from inhouse.core.db import Database
 from inhouse.core.errors import Conflict
 from inhouse.core.principal import Principal
 from inhouse.data.datasets import Datasets
+from inhouse.data.store import split_reference
 from inhouse.loop import store
 from inhouse.loop.gate import Decision, Graded, judge
 from inhouse.loop.releases import Releases
@@ -19,7 +20,8 @@ from inhouse.loop.store import StoredVerdict
 from inhouse.models.registry import LIVE, ModelRegistry
 from inhouse.serving.deployments import Deployments
 from inhouse.serving.predictor import Predictor
-from inhouse.training.runs import Run, Runs
+from inhouse.training.runs import Runs
+from inhouse.training.store import Run
 
 WATCH_S = 2.0
 AT_ONCE = 128
@@ -67,10 +69,11 @@ class Loop:
     def retrain(self, principal: Principal, model: str) -> Run:
         """Train the model again as its live version was, on the newest dataset version."""
         lineage = self._registry.get(principal, model, LIVE).lineage
+        dataset, _ = split_reference(lineage["dataset"])
         return self._runs.start(
             principal,
             recipe=lineage["recipe"],
-            dataset=lineage["dataset"],
+            dataset=dataset,
             model=model,
             config=lineage["config"],
             seed=lineage["seed"],
@@ -131,9 +134,7 @@ class Loop:
     ) -> list[Graded]:
         texts = [text for text, _ in rows]
         before, after = [await self._labels(principal, model, texts, version) for version in (live, candidate)]
-        return [
-            Graded(text, label, *said) for (text, label), *said in zip(rows, before, after, strict=True)
-        ]
+        return [Graded(text, label, *said) for (text, label), *said in zip(rows, before, after, strict=True)]
 
     async def _labels(self, principal: Principal, model: str, texts: list[str], version: int) -> list[str]:
         found: list[str] = []

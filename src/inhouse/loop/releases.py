@@ -9,6 +9,7 @@ from inhouse.apps.store import Figures
 from inhouse.core.db import Database
 from inhouse.core.errors import Conflict, Invalid, NotFound
 from inhouse.core.principal import Principal
+from inhouse.data.store import split_reference
 from inhouse.loop import store
 from inhouse.loop.canary import Arm, Guards, alarm
 from inhouse.loop.store import CANARY, PROMOTED, ROLLED_BACK, Release
@@ -59,26 +60,28 @@ class Releases:
         self._changed = changed
         self._guards = guards or Guards()
 
-    def list(self, principal: Principal) -> list[Release]:
+    def history(self, principal: Principal) -> list[Release]:
         """Newest first."""
         with self._db.read() as conn:
             return store.list_releases(conn, principal)
 
     async def start(self, principal: Principal, model: str, version: int, share: float = 0.2) -> Release:
-        """Give a share of the traffic to a version that the gate approved. A model's first version goes live at once."""
+        """Give a share of the traffic to a version that the gate approved; a model's first version goes live at once."""
         if not 0 < share < 1:
             raise BadShare(f"{share!r} is no share of the traffic.", hint="Give a number between 0 and 1, such as 0.2.")
         self._registry.get(principal, model, version)
         await self._predictor.warm(principal, model, version)
         live = self._live(principal, model)
-        return self._go_live(principal, model, version) if live is None else self._canary(
-            principal, model, live, version, share
+        return (
+            self._go_live(principal, model, version)
+            if live is None
+            else self._canary(principal, model, live, version, share)
         )
 
     def promote(self, principal: Principal, release_id: str) -> Release:
         """Give the candidate all of the traffic, and tell the askers whose corrections it has learned."""
         release = self._running(principal, release_id)
-        lineage = self._registry.get(principal, release.model, release.candidate).lineage
+        _, taught = split_reference(self._registry.get(principal, release.model, release.candidate).lineage["dataset"])
         with self._db.write() as conn:
             self._end(conn, principal, release, PROMOTED, "")
             self._registry.set_alias(conn, principal, release.model, LIVE, release.candidate)
@@ -87,7 +90,7 @@ class Releases:
             learned = [
                 case.message_id
                 for case in store.list_golden(conn, principal, release.model)
-                if case.dataset_version is not None and case.dataset_version <= lineage["dataset_version"]
+                if case.dataset_version is not None and case.dataset_version <= taught
             ]
             self._feedbacks.mark_fixed(conn, principal, learned, release.model, release.candidate)
         self._changed()
@@ -99,7 +102,9 @@ class Releases:
         if release.status == ROLLED_BACK or release.live == 0:
             raise ReleaseOver("There is nothing to roll back to.")
         if release.status == PROMOTED and self._live(principal, release.model) != release.candidate:
-            raise ReleaseOver(f"Version {release.candidate} is not live any more.", hint="Roll back the latest release.")
+            raise ReleaseOver(
+                f"Version {release.candidate} is not live any more.", hint="Roll back the latest release."
+            )
         with self._db.write() as conn:
             self._end(conn, principal, release, ROLLED_BACK, reason)
             self._registry.set_alias(conn, principal, release.model, LIVE, release.live)

@@ -12,7 +12,7 @@ from inhouse.core.principal import Principal
 from inhouse.data.datasets import Datasets
 from inhouse.data.examples import Example
 from inhouse.data.split import LeaksIntoTest
-from inhouse.data.store import DatasetVersion
+from inhouse.data.store import DatasetVersion, split_reference
 from inhouse.loop import store
 from inhouse.models.registry import ModelRegistry
 
@@ -88,7 +88,7 @@ class Review:
 
     def waiting(self, principal: Principal, model: str) -> list[store.GoldenCase]:
         """The accepted corrections that the live version has not been taught."""
-        dataset, number = self.taught(principal, model)
+        _, number = self.taught(principal, model)
         with self._db.read() as conn:
             cases = store.list_golden(conn, principal, model)
         return [case for case in cases if case.dataset_version is None or case.dataset_version > number]
@@ -118,8 +118,7 @@ class Review:
 
     def taught(self, principal: Principal, model: str, version: int | str = "live") -> tuple[str, int]:
         """The dataset and its version that a model version was trained on."""
-        lineage = self._registry.get(principal, model, version).lineage
-        return lineage["dataset"], lineage["dataset_version"]
+        return split_reference(self._registry.get(principal, model, version).lineage["dataset"])
 
     def _add(
         self, principal: Principal, dataset: str, parent: int, cases: list[store.GoldenCase], note: str

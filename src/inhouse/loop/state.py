@@ -52,10 +52,12 @@ def survey(
     releases: Releases,
     verdicts: Sequence[StoredVerdict],
 ) -> LoopState:
-    """Stages: examples/datasets, runs/running, versions/models, deployed/canaries, answers/conversations, open/accepted."""
+    """Count each stage and what it consists of: examples and datasets, runs and running ones, versions and models,
+    deployed models and canaries, answers and conversations, open and accepted feedback.
+    """
     latest, newest = datasets.latest(principal), registry.latest(principal)
     every_run, feedback = runs.list(principal), feedbacks.counts(principal)
-    canaries = [release for release in releases.list(principal) if release.status == CANARY]
+    canaries = [release for release in releases.history(principal) if release.status == CANARY]
     running = sum(run.status in ACTIVE_RUNS for run in every_run)
     messages, conversations = feedbacks.answered(principal)
     stages = {

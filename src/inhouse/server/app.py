@@ -9,15 +9,16 @@ from contextlib import contextmanager
 
 import uvicorn
 from fastapi import APIRouter, FastAPI
+from starlette.responses import Response
 
 from inhouse import __version__
 from inhouse.access import api as access_api
 from inhouse.apps import api as apps_api
-from inhouse.core.errors import Conflict
+from inhouse.core.errors import Conflict, InhouseError
 from inhouse.core.settings import Settings
 from inhouse.data import api as data_api
 from inhouse.gateway import api as gateway_api
-from inhouse.gateway.openai import OpenAIApp
+from inhouse.gateway.openai import OpenAIApp, openai_error
 from inhouse.knowledge import api as knowledge_api
 from inhouse.loop import api as loop_api
 from inhouse.models import api as models_api
@@ -61,7 +62,13 @@ def create_app(house: House) -> Door:
         house.identity,
         hosts=frozenset(host.lower() for host in hosts),
         limits={"/api/v1/datasets": upload, "/api/v1/knowledge": upload, "": JSON_LIMIT},
+        renderers={"/v1": _as_openai},
     )
+
+
+def _as_openai(error: InhouseError, request_id: str) -> Response:
+    status, body = openai_error(error)
+    return Response(body, status, {"x-request-id": request_id}, "application/json")
 
 
 def management_api(house: House) -> FastAPI:

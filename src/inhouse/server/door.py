@@ -1,27 +1,24 @@
 """The door that every request passes: host, size, who is asking, and where it goes."""
 
-import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping
 from http.cookies import CookieError, SimpleCookie
-from typing import Any, Protocol
+from typing import Protocol
 
 from prometheus_client import Counter, Gauge, Histogram
+from starlette.responses import Response
 
 from inhouse.access.api import COOKIE
-from inhouse.core.errors import Denied, InhouseError, Invalid, TooLarge, Unauthenticated
+from inhouse.core.asgi import BodyTooLarge, Message, Receive, Scope, Send
+from inhouse.core.errors import Denied, InhouseError, Invalid
 from inhouse.core.ids import new_id
 from inhouse.core.principal import Principal
 from inhouse.server.errors import render
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Render = Callable[[InhouseError, str], Response]
 
-_log = logging.getLogger(__name__)
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _PORT = re.compile(r":\d+$")
 _HEADERS = (
@@ -48,16 +45,8 @@ class WrongHost(Invalid):
     status = 421
 
 
-class BodyTooLarge(TooLarge):
-    """The request body is over the limit."""
-
-
 class CrossSite(Denied):
     """Another site tried to use the visitor's session."""
-
-
-class WrongKey(Unauthenticated):
-    """The API key is not a valid one."""
 
 
 class Authenticator(Protocol):
@@ -69,7 +58,7 @@ class Door:
     """Checks a request and hands it to the app that serves its path, with `scope["principal"]` set (or None).
 
     `areas` maps path prefixes to apps; the longest prefix wins, "" is the rest. `limits` maps path prefixes to the
-    largest body in bytes. Routes decide for themselves what they permit.
+    largest body in bytes, `renderers` areas to how they word errors. Routes decide for themselves what they permit.
     """
 
     def __init__(
@@ -79,7 +68,9 @@ class Door:
         *,
         hosts: frozenset[str],
         limits: Mapping[str, int],
+        renderers: Mapping[str, Render] | None = None,
     ) -> None:
+        self._renderers = renderers or {}
         self._areas = sorted(areas.items(), key=lambda item: -len(item[0]))
         self._identity = identity
         self._hosts = hosts
@@ -101,7 +92,8 @@ class Door:
         except InhouseError as error:
             if answer.status:
                 raise
-            await render(error, request_id)(scope, receive, answer)
+            response = self._renderers.get(area, render)(error, request_id)
+            await response(scope, receive, answer)
         finally:
             IN_FLIGHT.dec()
             REQUESTS.labels(area or "console", str(answer.status)).inc()
@@ -123,9 +115,7 @@ class Door:
         authorization = headers.get(b"authorization", b"").decode("latin-1")
         if authorization:
             scheme, _, key = authorization.partition(" ")
-            principal = self._identity.by_key(key.strip()) if scheme.lower() == "bearer" else None
-            scope["bad_key"] = principal is None
-            return principal
+            return self._identity.by_key(key.strip()) if scheme.lower() == "bearer" else None
         token = _cookie(headers.get(b"cookie", b"").decode("latin-1"))
         if not token:
             return None

@@ -51,7 +51,7 @@ def _sections(api: FastAPI) -> Iterator[str]:
         if not route.include_in_schema:
             continue
         cells: list[Any] = [
-            f"<code>{'/'.join(sorted(route.methods))}</code>",
+            f"<code>{'/'.join(sorted(route.methods or ()))}</code>",
             f"<code>{escape(route.path)}</code>",
             escape(permission_of(route) or "public"),
             escape((route.description or route.summary or route.name.replace("_", " ")).strip().split("\n")[0]),

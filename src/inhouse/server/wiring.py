@@ -115,7 +115,7 @@ def _join(settings: Settings, db: Database, closing: AsyncExitStack) -> House:
     services = Services(predictor=predictor, retriever=knowledge, chat=gateway)
     workflows = Workflows(db, Engine(services), traces)
     runs = Runs(db, jobs, datasets, registry, home / "runs")
-    apps = Apps(db, workflows)
+    apps = Apps(db, workflows, changed=lambda: bus.publish("apps"))
     conversations = Conversations(db)
     feedbacks = Feedbacks(db, conversations)
     chats = ChatApps(apps, conversations, workflows, services, traces)
@@ -158,7 +158,8 @@ async def _start(house: House, closing: AsyncExitStack) -> None:
     closing.push_async_callback(house.gateway.close)
     house.bus.listen("access", house.identity.refresh)
     house.bus.listen("deployments", house.deployments.refresh)
-    for refresh in (house.identity.refresh, house.deployments.refresh, house.gateway.refresh):
+    house.bus.listen("apps", house.apps.refresh)
+    for refresh in (house.identity.refresh, house.deployments.refresh, house.gateway.refresh, house.apps.refresh):
         refresh()
     house.traces.start()
     closing.callback(house.traces.close)

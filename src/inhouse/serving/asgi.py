@@ -11,7 +11,7 @@ from inhouse.core.ids import new_id
 from inhouse.core.principal import Principal
 from inhouse.serving import metrics
 from inhouse.serving.predictor import Prediction, Predictor
-from inhouse.serving.wire import ClientLeft, Receive, Scope, Send, read_body, send_json, while_connected
+from inhouse.core.asgi import ClientLeft, Receive, Scope, Send, read_body, send_json, while_connected
 
 _log = logging.getLogger(__name__)
 

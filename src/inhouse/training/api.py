@@ -51,7 +51,7 @@ def router(runs: Runs) -> APIRouter:
         seen = max(after, last_event_id)
         past = await asyncio.to_thread(runs.events, who, run_id, seen)
         if "application/json" in accept:
-            return EventList(items=past)
+            return EventList(items=list(past))
         return sse(_follow(runs, who, run_id, seen))
 
     @routes.post("/runs/{run_id}/stop")

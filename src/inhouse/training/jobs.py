@@ -1,6 +1,8 @@
 """The durable job behind a run: export the rows, let a child process train, register what it made."""
 
 import json
+import subprocess
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,10 +21,15 @@ from inhouse.training.spec import ARTIFACT, DATASET, EVENTS, LOG, SPEC, Spec
 from inhouse.training.store import Run
 
 TRAIN = "training.run"
+LIVES = 3
 
 
 class TrainingFailed(Unavailable):
     """The training process ended without a model; what it had reached is kept."""
+
+
+class TrainingInterrupted(Unavailable):
+    """The server is stopping; the run goes on when it is back."""
 
 
 class Version(Protocol):
@@ -74,6 +81,14 @@ class Training:
         self._models = models
         self._directory = directory
         self._threads = threads
+        self._children: set[subprocess.Popen[bytes]] = set()
+        self._closing = threading.Event()
+
+    def close(self) -> None:
+        """End the children; their runs stay as they are, to go on after the next start."""
+        self._closing.set()
+        for child in list(self._children):
+            child.kill()
 
     def run(self, _context: JobContext, arguments: JsonDict) -> JsonDict | None:
         principal = Principal.system(arguments["workspace_id"])
@@ -84,6 +99,8 @@ class Training:
             run = store.update_run(conn, run, status="running", started_at=run.started_at or now())
         try:
             changes = self._train(principal, run)
+        except TrainingInterrupted:
+            raise
         except InhouseError as error:
             self._end(run, status="failed", error=f"{error.message} {error.hint}".strip())
             raise
@@ -104,7 +121,7 @@ class Training:
         }
         spec = Spec(recipe=run.recipe, config=run.config, seed=run.seed, threads=self._threads, lineage=lineage)
         (directory / SPEC).write_text(spec.model_dump_json(indent=1), encoding="utf-8")
-        code = _run_child(directory)
+        code = self._run_child(directory)
         if code == STOPPED:
             return {"status": "stopped"}
         if code != FINISHED:
@@ -114,15 +131,26 @@ class Training:
         model = self._models.register(principal, run.model, directory / ARTIFACT, **about)
         return {"status": "succeeded", "metrics": manifest["metrics"], "model_version": model.number}
 
+    def _run_child(self, directory: Path) -> int:
+        """Return the child's exit code. One that was killed, as for want of memory, is given another life."""
+        code = 0
+        for _ in range(LIVES):
+            with (directory / LOG).open("ab") as log:
+                child = spawn(python("inhouse.training.child", str(directory / SPEC)), stdout=log, stderr=log)
+            self._children.add(child)
+            if self._closing.is_set():
+                child.kill()
+            code = child.wait()
+            self._children.discard(child)
+            if self._closing.is_set():
+                raise TrainingInterrupted("The server is stopping.", hint="The run goes on when it is back.")
+            if code >= 0:
+                break
+        return code
+
     def _end(self, run: Run, **changes: Any) -> None:
         with self._db.write() as conn:
             store.update_run(conn, run, ended_at=now(), **changes)
-
-
-def _run_child(directory: Path) -> int:
-    with (directory / LOG).open("ab") as log:
-        child = spawn(python("inhouse.training.child", str(directory / SPEC)), stdout=log, stderr=log)
-        return child.wait()
 
 
 def _failure(directory: Path, code: int) -> TrainingFailed:

@@ -1,6 +1,6 @@
 """Training runs: start, watch, stop and resume them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,7 @@ from inhouse.core.db import Database
 from inhouse.core.errors import Conflict, NotFound
 from inhouse.core.events import EventLog
 from inhouse.core.ids import new_id, now
-from inhouse.core.jobs import Jobs
+from inhouse.core.jobs import Jobs, UnknownJob
 from inhouse.core.principal import Principal
 from inhouse.training import store
 from inhouse.training.jobs import TRAIN, DatasetExport, ModelShelf, Training, job_id
@@ -47,8 +47,20 @@ class Runs:
         self._jobs = jobs
         self._datasets = datasets
         self._directory = directory
-        training = Training(db, datasets, models, directory, threads=threads)
-        jobs.register(TRAIN, training.run, concurrency=concurrency)
+        self._training = Training(db, datasets, models, directory, threads=threads)
+        jobs.register(TRAIN, self._training.run, concurrency=concurrency)
+
+    def recover(self) -> None:
+        """After the job runner is launched: queue again what no job is working on any more."""
+        with self.db.read() as conn:
+            waiting = store.unfinished(conn)
+        for run in waiting:
+            if self._is_abandoned(run):
+                self._queue_again(run)
+
+    def close(self) -> None:
+        """Interrupt what is training; it goes on after the next `recover()`."""
+        self._training.close()
 
     def start(
         self,
@@ -89,7 +101,7 @@ class Runs:
         with self.db.read() as conn:
             return store.list_runs(conn, principal, limit=limit)
 
-    def events(self, principal: Principal, run_id: str, after: int = 0) -> list[dict[str, Any]]:
+    def events(self, principal: Principal, run_id: str, after: int = 0) -> Sequence[dict[str, Any]]:
         """What the run has reported since event number `after`."""
         return EventLog(self._directory / self.get(principal, run_id).id / EVENTS).read(after)
 
@@ -101,21 +113,33 @@ class Runs:
                 raise RunHasEnded(f"The run {run_id!r} has ended already ({run.status}).")
             if run.status == "queued":
                 return store.update_run(conn, run, status="stopped", ended_at=now())
-        (self._directory / run.id / STOP).touch()
+        directory = self._directory / run.id
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / STOP).touch()
         return run
 
     def resume(self, principal: Principal, run_id: str) -> Run:
         """Let a stopped or failed run go on from its newest checkpoint."""
+        run = self.get(principal, run_id)
+        if run.status not in ("stopped", "failed"):
+            raise RunNotResumable(
+                f"The run {run_id!r} is {run.status}.", hint="Only a run that stopped or failed can be resumed."
+            )
+        (self._directory / run.id / STOP).unlink(missing_ok=True)
+        return self._queue_again(run)
+
+    def _queue_again(self, run: Run) -> Run:
+        """Each attempt is a job of its own."""
         with self.db.write() as conn:
-            run = _found(store.find_run(conn, principal, run_id), run_id)
-            if run.status not in ("stopped", "failed"):
-                raise RunNotResumable(
-                    f"The run {run_id!r} is {run.status}.", hint="Only a run that stopped or failed can be resumed."
-                )
-            (self._directory / run.id / STOP).unlink(missing_ok=True)
             run = store.update_run(conn, run, status="queued", attempt=run.attempt + 1, error="", ended_at=None)
         self._submit(run)
         return run
+
+    def _is_abandoned(self, run: Run) -> bool:
+        try:
+            return self._jobs.get(job_id(run)).status not in ("queued", "running")
+        except UnknownJob:
+            return True
 
     def _submit(self, run: Run) -> None:
         arguments = {"workspace_id": run.workspace_id, "run_id": run.id, "attempt": run.attempt}

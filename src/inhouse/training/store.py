@@ -81,6 +81,11 @@ def list_runs(conn: Connection, principal: Principal, *, limit: int) -> list[Run
     return [_run(row) for row in conn.execute(query.order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(limit))]
 
 
+def unfinished(conn: Connection) -> list[Run]:
+    """The queued and running runs of every workspace."""
+    return [_run(row) for row in conn.execute(select(runs).where(runs.c.status.not_in(ENDED)))]
+
+
 def update_run(conn: Connection, run: Run, **changes: Any) -> Run:
     """Change a run that `find_run` gave."""
     conn.execute(update(runs).where(runs.c.workspace_id == run.workspace_id, runs.c.id == run.id).values(**changes))

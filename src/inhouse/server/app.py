@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import uvicorn
 from fastapi import APIRouter, FastAPI
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from inhouse import __version__
 from inhouse.access import api as access_api
@@ -68,7 +68,7 @@ def create_app(house: House) -> Door:
 
 def _as_openai(error: InhouseError, request_id: str) -> Response:
     status, body = openai_error(error)
-    return Response(body, status, {"x-request-id": request_id}, "application/json")
+    return JSONResponse(body, status, {"x-request-id": request_id})
 
 
 def management_api(house: House) -> FastAPI:

@@ -1,5 +1,6 @@
 """Joins the rooms: the only place that knows everyone."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -165,9 +166,9 @@ async def _start(house: House, closing: AsyncExitStack) -> None:
     closing.callback(house.traces.close)
     house.conversations.start()
     closing.callback(house.conversations.close)
-    closing.callback(house.jobs.close)
-    house.jobs.launch()
-    house.knowledge.recover()
+    closing.push_async_callback(asyncio.to_thread, house.jobs.close)
+    await asyncio.to_thread(house.jobs.launch)
+    await asyncio.to_thread(house.knowledge.recover)
     closing.push_async_callback(house.bus.close)
     await house.bus.start()
     closing.push_async_callback(house.loop.close)

@@ -53,9 +53,9 @@ def test(arguments: Sequence[str]) -> None:
 def read_code() -> None:
     """Everything that only reads the Python code."""
     tool("format", "ruff", "format", "--check", "--quiet")
-    tool("lint", "ruff", "check", "--quiet")
+    tool("lint", "ruff", "check", "--quiet", "--output-format", "concise")
     tool("types", "basedpyright", "--warnings")
-    tool("import contract", "lint-imports")
+    tool("import contract", "lint-imports", "--no-logo")
 
 
 def test_console() -> None:
@@ -64,8 +64,9 @@ def test_console() -> None:
     if npm is None:
         raise Failed("The console's tests need npm, which the development tools should have brought.")
     if console.is_stale():
-        step("console build", lambda: console.build(npm))
-    step("console types", lambda: npm_script(npm, "lint"))
+        step("console types and build", lambda: console.build(npm))
+    else:
+        step("console types", lambda: npm_script(npm, "lint"))
     step("console size", lambda: npm_script(npm, "budget"))
     step("console tests", lambda: npm_script(npm, "test"))
 

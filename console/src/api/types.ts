@@ -95,11 +95,11 @@ export interface Passage extends Omit<FoundPassage, 'score'> {
 export const STAGES = ['data', 'training', 'model', 'serving', 'app', 'feedback'] as const
 export type Stage = (typeof STAGES)[number]
 
-export type NextAction = 'connect' | 'upload' | 'train' | 'ask' | 'triage' | 'retrain' | 'gate' | 'promote'
+export type NextAction = 'upload' | 'train' | 'deploy' | 'promote' | 'release' | 'gate' | 'retrain' | 'triage' | 'ask'
 
 export interface LoopState {
   stages: Record<Stage, { count: number; detail: number }>
-  next: { action: NextAction; count: number } | null
+  next: { action: NextAction; count: number; model: string; version: number } | null
 }
 
 export type FeedbackStatus = 'open' | 'accepted' | 'rejected'
@@ -154,6 +154,14 @@ export interface Release {
   reason: string
   created_at: number
   ended_at: number | null
+  figures: Record<'live' | 'candidate', Arm> | null
+}
+
+/** What became of one version's answers during a canary. */
+export interface Arm {
+  answers: number
+  errors: number
+  down_votes: number
 }
 
 // --- data -----------------------------------------------------------------------------------------------------------
@@ -236,8 +244,8 @@ export interface Run {
   model: string
   model_version: number | null
   status: 'queued' | 'running' | 'succeeded' | 'failed' | 'stopped'
-  error: string | null
-  metrics: Metrics | null
+  error: string
+  metrics: Metrics
   seed: number
   created_at: number
   started_at: number | null
@@ -272,8 +280,6 @@ export interface RunEvent {
   eta_s?: number
   split?: string
   accuracy?: number
-  metrics?: Metrics
-  message?: string
 }
 
 // --- models and serving ---------------------------------------------------------------------------------------------
@@ -383,12 +389,14 @@ export interface Trace extends TraceSummary {
 export interface Upstream {
   name: string
   url: string
+  has_key: boolean
+  model: string
   models: string[]
-  enabled: boolean
+  created_at: number
 }
 
-export interface Discovered {
-  name: string
+/** A model server that answered, not connected yet. */
+export interface FoundServer {
   url: string
   models: string[]
 }

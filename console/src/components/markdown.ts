@@ -36,7 +36,7 @@ markdown.renderer.rules.link_close = (tokens, index) => {
 }
 
 function host(href: string): string {
-  const name = URL.parse(href)?.host
+  const name = URL.canParse(href) && new URL(href).host
   return name ? `<span class="host"> (${markdown.utils.escapeHtml(name)})</span>` : ''
 }
 

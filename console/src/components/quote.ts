@@ -3,8 +3,9 @@ export interface Part {
   marked: boolean
 }
 
-const SENTENCE = /[^.!?。！？；\n]*[.!?。！？；\n]*/g
-const ALIKE = 0.6
+const SENTENCE = /[^.!?。！？；\n]*[.!?。！？；\n]*\s*/g
+const ALIKE = 0.5
+const LETTERS = 3
 
 /** The sentences of an answer that cite source `n`. */
 export function claimOf(answer: string, n: number): string {
@@ -16,12 +17,12 @@ export function claimOf(answer: string, n: number): string {
 
 /** Split a passage so that the sentences which carry the claim are marked. */
 export function markClaim(text: string, claim: string): Part[] {
-  const wanted = pairs(claim)
+  const wanted = pieces(claim)
   const parts: Part[] = []
   for (const sentence of text.match(SENTENCE) ?? []) {
     if (!sentence) continue
-    const own = [...pairs(sentence)]
-    const marked = own.length > 2 && own.filter((pair) => wanted.has(pair)).length / own.length >= ALIKE
+    const own = [...pieces(sentence)]
+    const marked = own.length > 0 && own.filter((piece) => wanted.has(piece)).length / own.length >= ALIKE
     const last = parts.at(-1)
     if (last?.marked === marked) last.text += sentence
     else parts.push({ text: sentence, marked })
@@ -29,8 +30,8 @@ export function markClaim(text: string, claim: string): Part[] {
   return parts
 }
 
-/** Neighbouring letters: alike for words of English and for Chinese, which has no spaces. */
-function pairs(text: string): Set<string> {
+/** Runs of neighbouring letters: they work alike for words of English and for Chinese, which has no spaces. */
+function pieces(text: string): Set<string> {
   const letters = text.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, '')
-  return new Set(Array.from({ length: Math.max(0, letters.length - 1) }, (_, at) => letters.slice(at, at + 2)))
+  return new Set(Array.from({ length: Math.max(0, letters.length - LETTERS + 1) }, (_, at) => letters.slice(at, at + LETTERS)))
 }

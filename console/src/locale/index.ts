@@ -59,9 +59,9 @@ export function formatTime(seconds: number): string {
   const date = new Date(seconds * 1000)
   const today = date.toDateString() === new Date().toDateString()
   const options: Intl.DateTimeFormatOptions = today
-    ? { hour: '2-digit', minute: '2-digit' }
+    ? { timeStyle: 'short' }
     : { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit' }
-  return new Intl.DateTimeFormat(tag.value, options).format(date)
+  return new Intl.DateTimeFormat(tag.value, { ...options, hourCycle: 'h23' }).format(date)
 }
 
 export function formatDuration(ms: number): string {

@@ -1,5 +1,5 @@
 import type { Reason } from '@/api/types'
-import { formatPercent } from '@/locale'
+import { formatNumber, formatPercent } from '@/locale'
 
 const SHARES = ['live_accuracy', 'candidate_accuracy']
 
@@ -9,7 +9,7 @@ export function figuresOf({ figures }: Reason): Record<string, string | number> 
 }
 
 function write(name: string, value: unknown): string | number {
-  if (typeof value === 'number') return SHARES.includes(name) ? formatPercent(value) : value
+  if (typeof value === 'number') return SHARES.includes(name) ? formatPercent(value) : formatNumber(value, 3)
   if (Array.isArray(value)) return value.join(', ')
   if (value && typeof value === 'object') return Object.keys(value).join(', ')
   return String(value)

@@ -13,10 +13,10 @@ export interface Bar {
 export function barsOf({ spans, started_at, duration_ms }: Trace): Bar[] {
   const total = Math.max(duration_ms, ...spans.map((span) => (endOf(span) - started_at) * 1000), 0.001)
   const known = new Set(spans.map(({ id }) => id))
-  const children = Map.groupBy(spans, ({ parent_id }) => (parent_id && known.has(parent_id) ? parent_id : ''))
+  const parentOf = ({ parent_id }: Span) => (parent_id && known.has(parent_id) ? parent_id : '')
 
   function walk(parent: string, depth: number): Bar[] {
-    const own = (children.get(parent) ?? []).toSorted((a, b) => a.started_at - b.started_at)
+    const own = spans.filter((span) => parentOf(span) === parent).toSorted((a, b) => a.started_at - b.started_at)
     return own.flatMap((span) => {
       const ms = (endOf(span) - span.started_at) * 1000
       const start = Math.max(0, (span.started_at - started_at) * 1000) / total

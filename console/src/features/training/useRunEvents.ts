@@ -6,7 +6,6 @@ import type { RunEvent } from '@/api/types'
 import { useToasts } from '@/composables/useToasts'
 
 const AGAIN_MS = 1500
-const LAST = ['finished', 'failed', 'stopped']
 
 /**
  * Everything a run has told so far, and then live. The server keeps the events, so a reload starts from the first one
@@ -51,11 +50,10 @@ export function useRunEvents(id: MaybeRefOrGetter<string>, isActive: () => boole
       waiting = []
     }
     const after = events.value.at(-1)?.seq ?? 0
-    for await (const { data } of stream(`/runs${path(run)}/events?after=${after}`, { signal })) {
+    for await (const { event: type, data } of stream(`/runs${path(run)}/events?after=${after}`, { signal })) {
+      if (type === 'end') break
       if (!waiting.length) requestAnimationFrame(show)
-      const event = JSON.parse(data) as RunEvent
-      waiting.push(event)
-      if (LAST.includes(event.type)) void refresh(`/runs${path(run)}`)
+      waiting.push(JSON.parse(data) as RunEvent)
     }
     show()
   }

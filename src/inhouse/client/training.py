@@ -1,0 +1,95 @@
+"""Training runs, models and their traffic."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from inhouse.client.http import Http
+from inhouse.client.types import Deployment, Model, ModelSummary, ModelVersion, Recipe, Run
+
+
+class Runs:
+    """Trainings in the background."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    def recipes(self) -> Sequence[Recipe]:
+        """What can be trained, with the settings of each recipe."""
+        return self._http.get("recipes")["items"]
+
+    def start(
+        self,
+        *,
+        dataset: str,
+        model: str,
+        recipe: str = "classify",
+        version: int | None = None,
+        config: Mapping[str, Any] | None = None,
+        seed: int = 0,
+    ) -> Run:
+        """Train a new version of a model; on the latest version of the dataset unless one is named."""
+        body = {"recipe": recipe, "dataset": dataset, "model": model, "config": {**(config or {})}, "seed": seed}
+        return self._http.post("runs", body={**body, "version": version})
+
+    def list(self, *, limit: int = 100) -> Sequence[Run]:
+        return self._http.get("runs", limit=limit)["items"]
+
+    def get(self, run_id: str) -> Run:
+        return self._http.get("runs", run_id)
+
+    def events(self, run_id: str, *, after: int = 0) -> Iterator[dict[str, Any]]:
+        """Replay what the run told, then follow it until it ends."""
+        for event in self._http.stream("GET", "runs", run_id, "events", params={"after": after}):
+            if event.name != "end":
+                yield event.data
+
+    def wait(self, run_id: str, *, each: Callable[[dict[str, Any]], None] = lambda event: None) -> Run:
+        """Follow a run to its end; `each` hears its events."""
+        for event in self.events(run_id):
+            each(event)
+        return self.get(run_id)
+
+    def stop(self, run_id: str) -> Run:
+        """Save and stop; it can be resumed."""
+        return self._http.post("runs", run_id, "stop")
+
+    def resume(self, run_id: str) -> Run:
+        return self._http.post("runs", run_id, "resume")
+
+
+class Models:
+    """Trained models."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    def list(self) -> Sequence[ModelSummary]:
+        return self._http.get("models")["items"]
+
+    def get(self, name: str) -> Model:
+        return self._http.get("models", name)
+
+    def version(self, name: str, number: int) -> ModelVersion:
+        return self._http.get("models", name, "versions", number)
+
+    def predict(
+        self, name: str, texts: Sequence[str], *, version: int | None = None, top_k: int | None = None
+    ) -> Sequence[dict[str, Any]]:
+        """The best label of each text: `prediction`, `score`, `scores`, `known`."""
+        body = {"texts": [*texts], "version": version, "top_k": top_k}
+        return self._http.send("POST", name, body=body, root="/predict", is_repeatable=True)["predictions"]
+
+
+class Deployments:
+    """Which versions answer."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    def list(self) -> Sequence[Deployment]:
+        return self._http.get("deployments")["items"]
+
+    def set(self, model: str, weights: Mapping[int, float], *, note: str = "") -> Deployment:
+        """Share a model's traffic between its versions."""
+        body = {"weights": {str(version): weight for version, weight in weights.items()}, "note": note}
+        return self._http.send("PUT", "deployments", model, body=body)

@@ -1,0 +1,408 @@
+"""What the server answers: plain dictionaries of these shapes. Times are unix seconds."""
+
+from typing import Any, TypedDict
+
+
+class Problem(TypedDict):
+    row: int
+    column: str
+    message: str
+
+
+class Preview(TypedDict):
+    """What an import would bring."""
+
+    format: str
+    encoding: str
+    columns: list[str]
+    mapping: dict[str, str]
+    count: int
+    labels: dict[str, int]
+    sample: list[dict[str, Any]]
+    problems: list[Problem]
+    problem_count: int
+    warnings: list[str]
+
+
+class DatasetVersion(TypedDict):
+    dataset: str
+    number: int
+    reference: str
+    digest: str
+    parent: int | None
+    count: int
+    labels: dict[str, int]
+    splits: dict[str, int]
+    note: str
+    owner_id: str
+    created_at: float
+
+
+class Dataset(TypedDict):
+    name: str
+    versions: list[DatasetVersion]
+
+
+class Example(TypedDict):
+    id: str
+    text: str
+    label: str
+    source: str
+    split: str
+    meta: dict[str, Any]
+
+
+class Examples(TypedDict):
+    """A page of examples, and how many there are."""
+
+    items: list[Example]
+    total: int
+
+
+class Recipe(TypedDict):
+    name: str
+    settings: dict[str, Any]
+    texts: dict[str, dict[str, Any]]
+
+
+class Run(TypedDict):
+    """A training run: `status` is queued, running, succeeded, failed or stopped."""
+
+    id: str
+    name: str
+    recipe: str
+    config: dict[str, Any]
+    dataset: str
+    dataset_version: int
+    model: str
+    model_version: int | None
+    seed: int
+    status: str
+    attempt: int
+    error: str
+    metrics: dict[str, Any]
+    owner_id: str
+    created_at: float
+    started_at: float | None
+    ended_at: float | None
+
+
+class ModelVersion(TypedDict):
+    model: str
+    number: int
+    reference: str
+    kind: str
+    digest: str
+    size_bytes: int
+    labels: list[str]
+    metrics: dict[str, Any]
+    lineage: dict[str, Any]
+    owner_id: str
+    created_at: float
+    aliases: list[str]
+
+
+class Model(TypedDict):
+    name: str
+    aliases: dict[str, int]
+    versions: list[ModelVersion]
+
+
+class ModelSummary(TypedDict):
+    name: str
+    aliases: dict[str, int]
+    newest: ModelVersion
+
+
+class Deployment(TypedDict):
+    """How a model's traffic is shared: `weights` by version."""
+
+    model: str
+    weights: dict[str, float]
+    note: str
+    created_at: float
+    updated_at: float
+
+
+class KnowledgeBase(TypedDict):
+    id: str
+    name: str
+    description: str
+    threshold: float
+    created_at: float
+    documents: dict[str, int]
+
+
+class Document(TypedDict):
+    """A document: `status` is queued, parsing, indexing, ready or failed."""
+
+    id: str
+    name: str
+    title: str
+    format: str
+    status: str
+    error: str
+    pages: int | None
+    chunks: int
+    size: int
+    seconds: float | None
+    digest: str
+    attempt: int
+    created_at: float
+
+
+class FoundPassage(TypedDict):
+    chunk_id: str
+    document_id: str
+    document: str
+    title: str
+    page: int | None
+    heading: list[str]
+    text: str
+    score: float
+
+
+class Found(TypedDict):
+    passages: list[FoundPassage]
+    coverage: float
+    answerable: bool
+
+
+class Passage(TypedDict):
+    """A passage with what stands before and after it."""
+
+    chunk_id: str
+    document_id: str
+    document: str
+    title: str
+    page: int | None
+    heading: list[str]
+    text: str
+    before: str
+    after: str
+
+
+class WorkflowVersion(TypedDict):
+    workflow: str
+    number: int
+    digest: str
+    note: str
+    owner_id: str
+    created_at: float
+
+
+class Workflow(WorkflowVersion):
+    """A version with its graph."""
+
+    graph: dict[str, Any]
+
+
+class WorkflowRun(TypedDict):
+    status: str
+    outputs: dict[str, Any]
+    trace_id: str
+    workflow_version: int
+    model_versions: dict[str, int | str]
+    duration_ms: float
+    error: dict[str, Any] | None
+
+
+class TraceSummary(TypedDict):
+    id: str
+    user_id: str
+    workflow: str
+    workflow_version: int
+    app: str
+    conversation_id: str
+    status: str
+    started_at: float
+    duration_ms: float
+    input: Any
+    output: Any
+    error: str | None
+    model_versions: dict[str, int | str]
+
+
+class Trace(TraceSummary):
+    """A trace with what every step got, gave and took."""
+
+    spans: list[dict[str, Any]]
+
+
+class Texts(TypedDict):
+    en: str
+    zh: str
+
+
+class App(TypedDict):
+    name: str
+    workflow: str
+    title: Texts
+    opener: Texts
+    suggested: list[Texts]
+    created_at: float
+    updated_at: float
+
+
+class Source(TypedDict):
+    """A passage behind an answer, which cites it as `[n]` or doesn't."""
+
+    n: int
+    document: str
+    title: str
+    page: int | None
+    chunk_id: str
+    heading: list[str]
+    text: str
+    cited: bool
+
+
+class Intent(TypedDict):
+    label: str
+    score: float
+    known: bool
+    model: str
+    version: int
+
+
+class Opinion(TypedDict):
+    rating: str
+    reason: str | None
+    answer: str | None
+    label: str | None
+
+
+class Message(TypedDict):
+    """A question and its answer: `status` is succeeded, partial-succeeded, failed or stopped."""
+
+    id: str
+    conversation_id: str
+    app: str
+    query: str
+    answer: str
+    status: str
+    error: dict[str, Any] | None
+    sources: list[Source]
+    intent: Intent | None
+    trace_id: str
+    workflow: str
+    workflow_version: int
+    model_versions: dict[str, int | str]
+    fixed_in: dict[str, Any] | None
+    feedback: Opinion | None
+    created_at: float
+    duration_ms: float
+
+
+class ShortAnswer(TypedDict):
+    answer: str
+    sources: list[Source]
+    message_id: str
+    conversation_id: str
+    trace_id: str
+    model_versions: dict[str, int | str]
+
+
+class Conversation(TypedDict):
+    id: str
+    app: str
+    title: str
+    created_at: float
+    updated_at: float
+
+
+class Feedback(TypedDict):
+    """A user's opinion of a message: `status` is open, accepted or rejected."""
+
+    id: str
+    user_id: str
+    rating: str
+    reason: str | None
+    answer: str | None
+    label: str | None
+    status: str
+    created_at: float
+    message: Message
+
+
+class LoopState(TypedDict):
+    """Counts of every stage, and the one thing to do next."""
+
+    stages: dict[str, dict[str, int]]
+    next: dict[str, Any] | None
+
+
+class NewDataset(TypedDict):
+    """A dataset version with the corrections, and those left out since they are test rows."""
+
+    version: DatasetVersion
+    held_out: list[str]
+
+
+class Verdict(TypedDict):
+    """What the gate thinks of a candidate: `decision` is promote, hold or reject."""
+
+    id: str
+    model: str
+    live: int
+    candidate: int
+    decision: str
+    reasons: list[dict[str, Any]]
+    created_at: float
+
+
+class Release(TypedDict):
+    id: str
+    model: str
+    live: int
+    candidate: int
+    share: float
+    status: str
+    reason: str
+    created_at: float
+    ended_at: float | None
+    figures: dict[str, dict[str, int]] | None
+
+
+class Upstream(TypedDict):
+    """A connected model server."""
+
+    name: str
+    url: str
+    has_key: bool
+    model: str
+    models: list[str]
+    created_at: float
+
+
+class FoundUpstream(TypedDict):
+    url: str
+    models: list[str]
+
+
+class Me(TypedDict):
+    user_id: str
+    workspace_id: str
+    permissions: list[str]
+
+
+class User(TypedDict):
+    id: str
+    name: str
+    role: str
+    disabled: bool
+    created_at: float
+
+
+class Key(TypedDict):
+    id: str
+    name: str
+    scopes: list[str]
+    created_at: float
+    expires_at: float | None
+
+
+class NewKey(Key):
+    """The only answer that shows the key itself."""
+
+    key: str

@@ -1,0 +1,67 @@
+"""The client's types are the server's shapes."""
+
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from inhouse.access import schemas as access
+from inhouse.apps import schemas as apps
+from inhouse.client import types
+from inhouse.data import schemas as data
+from inhouse.gateway import schemas as gateway
+from inhouse.knowledge import schemas as knowledge
+from inhouse.loop import schemas as loop
+from inhouse.models import schemas as models
+from inhouse.serving import schemas as serving
+from inhouse.training import schemas as training
+from inhouse.workflow import schemas as workflow
+
+SHAPES: dict[type, type[BaseModel]] = {
+    types.Problem: data.ProblemOut,
+    types.Preview: data.PreviewOut,
+    types.DatasetVersion: data.VersionOut,
+    types.Dataset: data.DatasetOut,
+    types.Example: data.ExampleOut,
+    types.Examples: data.ExampleList,
+    types.Recipe: training.RecipeOut,
+    types.Run: training.RunOut,
+    types.ModelVersion: models.ModelVersionOut,
+    types.Model: models.ModelOut,
+    types.ModelSummary: models.ModelSummary,
+    types.Deployment: serving.DeploymentOut,
+    types.KnowledgeBase: knowledge.KnowledgeBaseOut,
+    types.Document: knowledge.DocumentOut,
+    types.FoundPassage: knowledge.PassageOut,
+    types.Found: knowledge.SearchOut,
+    types.Passage: knowledge.PassageInContext,
+    types.WorkflowVersion: workflow.VersionOut,
+    types.Workflow: workflow.WorkflowOut,
+    types.WorkflowRun: workflow.RunOut,
+    types.TraceSummary: workflow.TraceSummary,
+    types.Trace: workflow.TraceOut,
+    types.Texts: apps.Texts,
+    types.App: apps.AppOut,
+    types.Source: apps.SourceOut,
+    types.Intent: apps.IntentOut,
+    types.Opinion: apps.FeedbackOut,
+    types.Message: apps.MessageOut,
+    types.ShortAnswer: apps.ChatOut,
+    types.Conversation: apps.ConversationOut,
+    types.Feedback: loop.FeedbackOut,
+    types.LoopState: loop.LoopOut,
+    types.NewDataset: loop.NewDataset,
+    types.Verdict: loop.VerdictOut,
+    types.Release: loop.ReleaseOut,
+    types.Upstream: gateway.UpstreamOut,
+    types.FoundUpstream: gateway.FoundOut,
+    types.Me: access.Me,
+    types.User: access.UserOut,
+    types.Key: access.KeyOut,
+    types.NewKey: access.KeyCreated,
+}
+
+
+@pytest.mark.parametrize(("shape", "schema"), SHAPES.items(), ids=lambda cls: cls.__name__)
+def test_a_type_has_the_fields_that_the_server_sends(shape: type[Any], schema: type[BaseModel]):
+    assert shape.__required_keys__ == schema.model_fields.keys()

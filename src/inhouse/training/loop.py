@@ -103,7 +103,7 @@ class Loop(Generic[ItemType]):
         if not torch.isfinite(loss):
             raise LossNotFinite(
                 f"The loss became {value} at step {self._progress.step + 1} (epoch {self._progress.epoch + 1}), "
-                f"in the batch of the rows {', '.join(item.id for item in items)}.",
+                f"in a batch of {len(items)} rows, {items[0].id} the first.",
                 hint="Look at these rows, or choose a lower learning_rate.",
                 rows=[item.id for item in items],
             )

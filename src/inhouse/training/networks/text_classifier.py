@@ -46,7 +46,8 @@ class TextClassifier(Network):
             present_BG = present_BG * (torch.rand_like(present_BG) >= self.gram_dropout)
         weights_BG = torch.exp(self.weights(grams_BG).squeeze(-1)) * present_BG
         sum_BD = torch.bmm(weights_BG.unsqueeze(1), self.vectors(grams_BG)).squeeze(1)
-        norm_B1 = weights_BG.square().sum(1, keepdim=True).sqrt() + 1e-6
+        # inside the root: of a short text every n-gram may be dropped, and the root has no slope at zero
+        norm_B1 = (weights_BG.square().sum(1, keepdim=True) + 1e-6).sqrt()
         return self.head(self.dropout(sum_BD / norm_B1))
 
     def config(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import importlib.resources
 import sys
 import tomllib
+from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any, ClassVar, TypeVar, get_type_hints
@@ -51,8 +52,9 @@ class Node(BaseModel):
         """The text that the node gives to the reader, streamed as its values arrive."""
         return None
 
+    @abstractmethod
     async def run(self, context: Context) -> Outputs:
-        raise NotImplementedError
+        """Do the work; everything outside the node is reached through the context."""
 
 
 nodes: Registry[type[Node]] = Registry("node", package="inhouse.workflow.nodes")

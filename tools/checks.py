@@ -81,7 +81,7 @@ def storm(arguments: Sequence[str]) -> None:
 
 
 def conformance(arguments: Sequence[str]) -> None:
-    pytest("conformance", "-m", "conformance", *arguments, environ={"CONFORMANCE": "full"})
+    pytest("conformance", "-m", "conformance", *arguments)
 
 
 def dev(arguments: Sequence[str]) -> None:

@@ -8,11 +8,13 @@ import openai
 import pytest
 import uvicorn
 
+from inhouse.core.asgi import Receive, Scope, Send
 from inhouse.core.principal import Principal
 from inhouse.gateway.gateway import Gateway
 from inhouse.gateway.openai import InvalidRequest, OpenAIApp, openai_error, parse
-from inhouse.core.asgi import Receive, Scope, Send
 from inhouse.testing.upstream import ScriptedUpstream, chunk, event, fails, streams
+
+pytestmark = pytest.mark.conformance  # with the official client
 
 SOURCE = '<source id="1" title="VPN" page="2">VPN passwords expire every 90 days. They have 12 characters.</source>'
 MESSAGES = [

@@ -47,7 +47,7 @@ def main(spec_path: Path) -> int:
             return FAILED
         except InhouseError as error:
             _log.error("%s %s", error.message, error.hint)
-            events.append("failed", message=error.message, hint=error.hint, code=error.code)
+            events.append("failed", message=error.message, hint=error.hint, code=error.code, details=error.details)
         except Exception as error:
             _log.exception("The training process failed unexpectedly.")
             events.append(
@@ -88,9 +88,10 @@ def _lineage(spec: Spec) -> dict[str, Any]:
 
 
 def _make_repeatable(threads: int) -> None:
-    """The same seed, threads and kind of processor give the same weights, bit for bit."""
+    """Set torch up so that the same seed, threads and kind of processor give the same weights, bit for bit."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning beside a busy server made training 20 times slower
     import torch
 
     torch.set_num_threads(threads)

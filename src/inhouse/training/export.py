@@ -43,20 +43,19 @@ def write_artifact(
 
 
 def _export_onnx(network: Network, tokenizer: Tokenizer, path: Path) -> None:
-    ids, mask = encode(tokenizer, ["hello there", "你好"])
-    batch, length = torch.export.Dim("batch"), torch.export.Dim("length")
+    """Export by tracing: 0.2 s where the exporter on torch.export takes 8, and no more trusted: `_check` compares."""
+    names = ["input_ids", "attention_mask"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter's own making, nothing a user could act on
         torch.onnx.export(
             network,
-            (ids, mask),
+            encode(tokenizer, ["hello there", "你好"]),
             path,
-            input_names=["input_ids", "attention_mask"],
+            input_names=names,
             output_names=["logits"],
-            dynamic_shapes=({0: batch, 1: length}, {0: batch, 1: length}),
-            dynamo=True,
-            external_data=False,
-            verbose=False,
+            dynamic_axes={**{name: {0: "batch", 1: "length"} for name in names}, "logits": {0: "batch"}},
+            opset_version=18,
+            dynamo=False,
         )
 
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
+from math import isfinite
 from typing import Generic
 
 import torch
@@ -19,7 +20,7 @@ REPORTS = 200
 
 
 class LossNotFinite(Invalid):
-    """The loss became infinite or not a number."""
+    """The loss or its gradient became infinite or not a number."""
 
 
 @dataclass(slots=True)
@@ -99,17 +100,18 @@ class Loop(Generic[ItemType]):
             group["lr"] = peak * self._warmed()
         with self._autocast():
             loss = self._task.loss(self._on_device(self._task.collate(items)))
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        slope = torch.nn.utils.clip_grad_norm_(self._task.module.parameters(), self._plan.clip_norm)
         value = loss.item()
-        if not torch.isfinite(loss):
+        if not isfinite(value + slope.item()):
+            where = f"step {self._progress.step + 1} (epoch {self._progress.epoch + 1})"
             raise LossNotFinite(
-                f"The loss became {value} at step {self._progress.step + 1} (epoch {self._progress.epoch + 1}), "
+                f"The loss became {value}, its gradient {slope.item()}, at {where}, "
                 f"in a batch of {len(items)} rows, {items[0].id} the first.",
                 hint="Look at these rows, or choose a lower learning_rate.",
                 rows=[item.id for item in items],
             )
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self._task.module.parameters(), self._plan.clip_norm)
         self._optimizer.step()
         return value
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "inhouse"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 LOCKS = [ROOT / "requirements.lock", ROOT / "requirements-dev.lock"]
 
 NETWORK = {
@@ -42,6 +44,7 @@ MAY_USE_NETWORK = {
     "client": "runs in the user's program, not in the server",
     "testing": "stands in for the other side",
     "server/app.py socket": "opens the port that the server listens on",
+    "cli/doctor.py socket": "tries whether a port is free",
 }
 MAY_READ_ENVIRONMENT = {
     "core/settings.py": "the one reader",
@@ -221,12 +224,23 @@ def test_a_lock_names_no_host_and_holds_neither_torch_nor_cuda(lock: Path) -> No
     assert not re.findall(r"^(?:torch|triton|nvidia|cuda)\b.*", text, re.MULTILINE)
 
 
-def test_the_lock_holds_what_the_project_needs() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    wanted = [Requirement(line) for line in project["project"]["dependencies"]]
-    tools = [Requirement(line) for line in project["dependency-groups"]["dev"]]
+def test_what_is_imported_is_declared() -> None:
+    distributions = packages_distributions()
+    declared = {canonicalize_name(requirement.name) for requirement in project_requirements()}
+    imported = {name.split(".")[0] for _, tree in parsed() for name, _ in imports(tree)}
+    foreign = imported - sys.stdlib_module_names - {"inhouse"}
 
-    for requirements, lock in ((wanted, LOCKS[0]), (tools, LOCKS[1])):
+    assert not [name for name in foreign if not declared & set(map(canonicalize_name, distributions.get(name, ())))]
+
+
+def project_requirements() -> list[Requirement]:
+    return [Requirement(line) for line in PROJECT["project"]["dependencies"]]
+
+
+def test_the_lock_holds_what_the_project_needs() -> None:
+    tools = [Requirement(line) for line in PROJECT["dependency-groups"]["dev"]]
+
+    for requirements, lock in ((project_requirements(), LOCKS[0]), (tools, LOCKS[1])):
         held = locked_versions(lock)
         for requirement in requirements:
             versions = held.get(canonicalize_name(requirement.name), [])

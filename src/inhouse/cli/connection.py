@@ -27,13 +27,23 @@ class Connection:
         return load_settings(home=self._home or None).home
 
     @cached_property
+    def url(self) -> str:
+        return self._url or client_defaults()[0] or _read(self.home / ADDRESS) or "http://127.0.0.1:8750"
+
+    @property
+    def names_server(self) -> bool:
+        """Whether a server was named, rather than left to be found."""
+        return bool(self._url or client_defaults()[0])
+
+    @property
+    def key(self) -> str:
+        return self._key or client_defaults()[1] or _read(self.home / ADMIN_KEY)
+
+    @cached_property
     def client(self) -> "Client":
         from inhouse.client import Client
 
-        default_url, default_key = client_defaults()
-        url = self._url or default_url or _read(self.home / ADDRESS) or "http://127.0.0.1:8750"
-        key = self._key or default_key or _read(self.home / ADMIN_KEY)
-        return Client(url, key)
+        return Client(self.url, self.key)
 
 
 def _read(path: Path) -> str:

@@ -1,6 +1,7 @@
 """`inhouse up`: run the server."""
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,8 @@ def up(
         await _welcome(house, url, demo=demo)
 
     asyncio.run(serve(settings, ready, before=lambda house: prepare(house, settings)))
+    sys.stdout.flush()
+    os._exit(0)  # running jobs end with the process and go on after the next start
 
 
 def prepare(house: "House", settings: Settings) -> None:

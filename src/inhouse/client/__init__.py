@@ -22,6 +22,7 @@ class Client:
     """
 
     def __init__(self, base_url: str, api_key: str = "", *, timeout_s: float = 300.0, retries: int = 3) -> None:
+        self.base_url = base_url
         self._http = Http(base_url, api_key, timeout_s=timeout_s, retries=retries)
         self.datasets = Datasets(self._http)
         self.runs = Runs(self._http)

@@ -47,7 +47,10 @@ class Http:
         self._client = httpx.Client(
             base_url=_checked(self._url),
             timeout=httpx.Timeout(timeout_s, connect=_CONNECT_S),
-            headers={"authorization": f"Bearer {api_key}"} if api_key else {},
+            headers={
+                "accept": "application/json",
+                **({"authorization": f"Bearer {api_key}"} if api_key else {}),
+            },
             mounts={f"all://{host}": None for host in _LOOPBACK},  # no proxy leads to this machine
         )
 

@@ -43,6 +43,10 @@ class Runs:
             if event.name != "end":
                 yield event.data
 
+    def past_events(self, run_id: str, *, after: int = 0) -> Sequence[dict[str, Any]]:
+        """What the run has told so far."""
+        return self._http.get("runs", run_id, "events", after=after)["items"]
+
     def wait(self, run_id: str, *, each: Callable[[dict[str, Any]], None] = lambda event: None) -> Run:
         """Follow a run to its end; `each` hears its events."""
         for event in self.events(run_id):

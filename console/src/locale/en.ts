@@ -67,7 +67,7 @@ export const en = {
   'home.next.triage.button': 'Open inbox',
   'home.next.upload': 'Start with data: upload labelled examples.',
   'home.next.upload.button': 'Upload',
-  'home.no_apps': 'No app yet. `inhouse demo` makes one.',
+  'home.no_apps': 'No app yet. `inhouse up --demo` brings a help desk.',
   'home.stage.app': 'App',
   'home.stage.app.count': 'message | messages',
   'home.stage.app.detail': '{n} conversation | {n} conversations',

@@ -67,7 +67,7 @@ export const zh: Messages = {
   'home.next.triage.button': '打开收件箱',
   'home.next.upload': '从数据开始：上传带标签的样本。',
   'home.next.upload.button': '上传',
-  'home.no_apps': '还没有应用。运行 `inhouse demo` 可创建一个。',
+  'home.no_apps': '还没有应用。`inhouse up --demo` 自带一个服务台。',
   'home.stage.app': '应用',
   'home.stage.app.count': '条消息',
   'home.stage.app.detail': '{n} 个会话',

@@ -1,6 +1,6 @@
-"""Ship the built console inside wheels and source archives.
+"""Ship the built console inside wheels and source archives, and the help-desk example inside wheels.
 
-Editable installs never build it: the tree they point at is served as it is. `INHOUSE_CONSOLE=skip` leaves it out.
+Editable installs use the tree they point at as it is. `INHOUSE_CONSOLE=skip` builds no console.
 """
 
 import os
@@ -14,14 +14,21 @@ sys.path.insert(0, str(Path(__file__).parent / "tools"))
 import console
 
 
-class ConsoleHook(BuildHookInterface):
+EXAMPLE = "examples/helpdesk"
+
+
+class PackageHook(BuildHookInterface):
     """Builds the console when its sources changed; asks for node only then, and only where npm is missing."""
 
     def dependencies(self) -> list[str]:
         return [console.NODE_WHEEL] if _wanted() and console.Npm.find() is None else []
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        if version == "editable" or not _wanted():
+        if version == "editable":
+            return
+        if self.target_name == "wheel":
+            build_data["force_include"][str(Path(self.root, EXAMPLE))] = f"inhouse/{EXAMPLE}"
+        if not _wanted():
             return
         npm = console.Npm.find()
         if npm is None:

@@ -48,10 +48,9 @@ def main() -> None:
 
 def measure_starts() -> dict[str, float]:
     """Start once to fill a data directory, then again and again."""
-    program = str(Path(sys.executable).with_name("inhouse"))
     seconds: list[float] = []
     with tempfile.TemporaryDirectory() as home:
-        command = [program, "up", "--demo", "--home", home]
+        command = [sys.executable, "-m", "inhouse.cli", "up", "--demo", "--home", home]
         with Server(command) as first:
             first_s = first.said(READY_LINE)
         for _ in range(STARTS):

@@ -94,6 +94,11 @@ class Feedbacks:
         with self._db.read() as conn:
             return store.count_feedback(conn, principal)
 
+    def answered(self, principal: Principal) -> tuple[int, int]:
+        """How many messages and conversations there are to have an opinion of."""
+        with self._db.read() as conn:
+            return store.count_answers(conn, principal)
+
     def set_status(self, conn: Connection, principal: Principal, feedback_id: str, status: str) -> None:
         """Note the outcome of a review in the caller's transaction."""
         if status not in (OPEN, ACCEPTED, REJECTED):

@@ -378,6 +378,16 @@ def count_feedback(conn: Connection, principal: Principal) -> dict[str, int]:
     return {row[0]: row[1] for row in conn.execute(query)}
 
 
+def count_answers(conn: Connection, principal: Principal) -> tuple[int, int]:
+    """How many messages and conversations the workspace has."""
+    counts = [
+        conn.execute(select(func.count()).select_from(table).where(table.c.workspace_id == principal.workspace_id))
+        for table in (messages, conversations)
+    ]
+    answered, held = (count.scalar_one() for count in counts)
+    return answered, held
+
+
 def figures(conn: Connection, principal: Principal, model: str, since: float) -> dict[int, Figures]:
     """How each version of a model fared since then."""
     rated = (

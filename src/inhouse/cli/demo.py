@@ -182,7 +182,7 @@ class _Demo:
         asked = [(text, one.label) for one in self._example.corrections for text in one.ask]
         for done, (text, label) in enumerate(asked):
             message = self._client.apps.chat(NAME, text)
-            if message["intent"]["label"] != label:
+            if _intent(message) != label:
                 self._client.apps.feedback(message["id"], "down", reason="Wrong topic", label=label)
                 self._wrong.append({"message_id": message["id"], "text": text, "label": label})
             self._advance(done + 1, len(asked))
@@ -229,9 +229,7 @@ class _Demo:
         before = self._client.models.predict(MODEL, texts, version=self._v1)
         was_right = sum(found["prediction"] == label for found, (_, label, _) in zip(before, cases, strict=True))
         messages = self._ask_all(texts)
-        now_right = sum(
-            message["intent"]["label"] == label for message, (_, label, _) in zip(messages, cases, strict=True)
-        )
+        now_right = sum(_intent(message) == label for message, (_, label, _) in zip(messages, cases, strict=True))
         sourced = sum(_topics(message)[:1] == [topic] for message, (_, _, topic) in zip(messages, cases, strict=True))
         step.figures = {
             "phrasings": len(cases),
@@ -248,7 +246,7 @@ class _Demo:
         chosen = dice.sample(rows, POISONED)
         labels = [row["label"] for row in chosen]
         dice.shuffle(labels)
-        keys = [self._client.keys.create(f"poisoner {n}", ["app:use"]) for n in range(POISONERS)]
+        keys = [self._client.keys.create(f"poisoner {n}", ["app:use", "feedback:write"]) for n in range(POISONERS)]
         with ThreadPoolExecutor(POISONERS) as pool:
             parts = [list(zip(chosen, labels, strict=True))[n::POISONERS] for n in range(POISONERS)]
             list(pool.map(self._poison_as, [key["key"] for key in keys], parts))
@@ -330,6 +328,10 @@ class _Demo:
             self._note(f"loss {event['loss']:.3f}")
         elif event["type"] == "eval":
             self._note(f"epoch {event['epoch']}  dev accuracy {event['accuracy']:.1%}")
+
+
+def _intent(message: Any) -> str | None:
+    return message["intent"]["label"] if message["intent"] else None
 
 
 def _topics(message: Any) -> list[str]:

@@ -56,6 +56,12 @@ class DatasetVersion:
         return f"{self.dataset}@v{self.number}"
 
 
+def split_reference(reference: str) -> tuple[str, int]:
+    """`helpdesk@v2` -> `("helpdesk", 2)`."""
+    name, _, number = reference.rpartition("@v")
+    return name, int(number)
+
+
 def dataset_id(conn: Connection, principal: Principal, name: str) -> str | None:
     query = select(datasets.c.id).where(datasets.c.workspace_id == principal.workspace_id, datasets.c.name == name)
     return conn.execute(query).scalar()

@@ -1,11 +1,17 @@
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from inhouse.training.dataset import Row
+from inhouse.core.blobs import Blobs
+from inhouse.core.db import Database
+from inhouse.core.jobs import Jobs
+from inhouse.core.principal import Principal
+from inhouse.data.datasets import Datasets
+from inhouse.models.registry import ModelRegistry
+from inhouse.training.runs import Runs
 from inhouse.training.spec import DATASET, SPEC, Spec
 
 PHRASES = {
@@ -25,10 +31,6 @@ def rows(openers: Iterable[str], prefix: str) -> list[dict[str, str]]:
         for i, phrase in enumerate(phrases)
         for j, opener in enumerate(openers)
     ]
-
-
-def as_rows(raw: list[dict[str, str]]) -> list[Row]:
-    return [Row(**row) for row in raw]
 
 
 def write_jsonl(path: Path, content: list[dict[str, str]]) -> None:
@@ -51,3 +53,34 @@ def prepare(tmp_path: Path) -> Prepare:
         return run / SPEC
 
     return make
+
+
+@pytest.fixture
+def start_runs(sqlite: Database, blobs: Blobs, tmp_path: Path) -> Iterator[Callable[[], Runs]]:
+    """Start the training room as a server does, on real datasets, jobs and models; starting again stops the last."""
+    closing: list[Callable[[], None]] = []
+
+    def stop() -> None:
+        while closing:
+            closing.pop(0)()
+
+    def start() -> Runs:
+        stop()
+        jobs = Jobs(f"sqlite:///{tmp_path / 'jobs.db'}", poll_s=0.05)
+        models = ModelRegistry(sqlite, blobs, tmp_path / "cache")
+        runs = Runs(sqlite, jobs, Datasets(sqlite, blobs), models, tmp_path / "runs", threads=1)
+        jobs.launch()
+        runs.recover()
+        closing.extend([runs.close, jobs.close])
+        return runs
+
+    yield start
+    stop()
+
+
+@pytest.fixture
+def runs(start_runs: Callable[[], Runs], sqlite: Database, blobs: Blobs, principal: Principal) -> Runs:
+    """The training room with a dataset `desk`."""
+    table = "\n".join(["text,label", *(f'"{row["text"]}",{row["label"]}' for row in rows(OPENERS, ""))])
+    Datasets(sqlite, blobs).create(principal, "desk", table.encode(), "desk.csv")
+    return start_runs()

@@ -82,7 +82,7 @@ def test_the_loss_goes_down_and_is_reported(tmp_path: Path):
 def test_a_loss_that_is_not_a_number_names_the_rows(tmp_path: Path):
     points = [*LINE[:3], Point("broken", float("nan"), 0.0)]
 
-    with pytest.raises(LossNotFinite, match=r"nan .* at step 1 \(epoch 1\)") as refused:
+    with pytest.raises(LossNotFinite, match=r"nan, .* at step 1 \(epoch 1\)") as refused:
         loop(Line(points), tmp_path, Events()).run()
 
     assert set(refused.value.details["rows"]) == {"p0", "p1", "p2", "broken"}

@@ -14,7 +14,7 @@ COMMANDS = {"bash": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executabl
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
 def test_the_snippets_run(document: Path, running_server: tuple[str, str], tmp_path: Path) -> None:
     url, key = running_server

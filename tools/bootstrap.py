@@ -254,7 +254,8 @@ def build_console() -> None:
         npm = find_npm()
         timed("Building the console", lambda: console.build(npm))
     except (Stop, console.ConsoleFailed) as error:
-        print(f"Going on without a fresh console: {error}")
+        reason = str(error).splitlines()[0].rstrip(":")
+        print(f"Going on without a fresh web console ({reason}). `cd console && npm ci` shows why.")
 
 
 def find_npm() -> console.Npm:

@@ -56,7 +56,7 @@ def install(npm: Npm) -> None:
     stamp = SOURCE / "node_modules" / ".digest"
     wanted = hashlib.sha256((SOURCE / "package-lock.json").read_bytes()).hexdigest()
     if not stamp.is_file() or stamp.read_text() != wanted:
-        npm.run("ci", "--ignore-scripts", "--no-audit", "--no-fund")
+        npm.run("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1")
         stamp.write_text(wanted)
 
 

@@ -9,13 +9,13 @@ from typing import Annotated, Any
 
 import msgspec
 
+from inhouse.core.asgi import ClientLeft, Header, Receive, Scope, Send, read_body, send_json, while_connected
 from inhouse.core.errors import InhouseError, Invalid, NotFound, Unauthenticated
 from inhouse.core.ids import new_id
 from inhouse.core.principal import Principal
 from inhouse.gateway import metrics
 from inhouse.gateway.gateway import Gateway
 from inhouse.gateway.models import ChatDelta, ListedModel, Message
-from inhouse.core.asgi import ClientLeft, Header, Receive, Scope, Send, read_body, send_json, while_connected
 
 _log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode

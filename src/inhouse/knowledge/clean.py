@@ -7,6 +7,9 @@ import unicodedata
 from inhouse.knowledge.parser import Unreadable
 
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\ufffc\ufffd\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_SPLIT_WORD = re.compile("\ufffe\\n?")
+"""What PDFium makes of a hyphen at the end of a line: the word goes on."""
+
 _SPACES = re.compile(r"[^\S\n]+")
 _AROUND_NEWLINE = re.compile(r" ?\n ?")
 _COMPATIBILITY = re.compile("[\u2e80-\u2fdf\uf900-\ufaff\ufb00-\ufb06\uff10-\uff19\uff21-\uff3a\uff41-\uff5a]+")
@@ -21,6 +24,7 @@ _ENCODINGS = ("utf-8", "gb18030")
 def clean(text: str) -> str:
     """Drop invisible characters, unify look-alikes and collapse white space; line breaks stay."""
     text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
+    text = _SPLIT_WORD.sub("", text)
     text = _COMPATIBILITY.sub(lambda found: unicodedata.normalize("NFKC", found[0]), _INVISIBLE.sub("", text))
     return _AROUND_NEWLINE.sub("\n", _SPACES.sub(" ", text)).strip()
 

@@ -66,7 +66,7 @@ class Releases:
             return store.list_releases(conn, principal)
 
     async def start(self, principal: Principal, model: str, version: int, share: float = 0.2) -> Release:
-        """Give a share of the traffic to a version that the gate approved; a model's first version goes live at once."""
+        """Give a version that the gate approved a share of the traffic; a model's first version goes live at once."""
         if not 0 < share < 1:
             raise BadShare(f"{share!r} is no share of the traffic.", hint="Give a number between 0 and 1, such as 0.2.")
         self._registry.get(principal, model, version)

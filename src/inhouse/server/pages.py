@@ -6,7 +6,7 @@ from pathlib import Path
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
 
 _PLAIN = """<!doctype html><html lang="en"><meta charset="utf-8"><title>inhouse</title>
 <body style="font:15px/1.5 system-ui;margin:3rem auto;max-width:40rem;padding:0 1rem">
@@ -18,25 +18,29 @@ def console_directory() -> Path:
     return Path(str(resources.files("inhouse.server"))) / "console"
 
 
-class Console(StaticFiles):
-    """Serves the console. Paths that are not files are pages of the app; hashed assets may be kept for ever."""
+class Console:
+    """Serves the console. A path that is no file is a page of the app; hashed assets may be kept for ever."""
 
     def __init__(self, directory: Path) -> None:
         self._index = directory / "index.html"
-        super().__init__(directory=directory, check_dir=False)
+        self._files = StaticFiles(directory=directory, check_dir=False)
 
-    async def get_response(self, path: str, scope: Scope) -> Response:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self._respond(scope)
+        await response(scope, receive, send)
+
+    async def _respond(self, scope: Scope) -> Response:
+        if scope["method"] not in ("GET", "HEAD"):
+            return Response(status_code=405, headers={"allow": "GET, HEAD"})
         if not self._index.exists():
             return HTMLResponse(_PLAIN)
-        if path.startswith("assets/"):
-            response = await super().get_response(path, scope)
-            response.headers["cache-control"] = "public, max-age=31536000, immutable"
-            return response
+        path = self._files.get_path({**scope, "root_path": ""})
+        is_asset = path.startswith("assets/")
         try:
-            response = await super().get_response(path, scope)
-            if path not in ("", ".", "index.html"):
-                return response
+            response = await self._files.get_response(path, scope)
         except HTTPException as error:
-            if error.status_code != 404 or "." in path.rsplit("/", 1)[-1]:
-                raise
-        return FileResponse(self._index, headers={"cache-control": "no-cache"})
+            if is_asset or error.status_code != 404:
+                return Response(status_code=error.status_code)
+            return FileResponse(self._index, headers={"cache-control": "no-cache"})
+        response.headers["cache-control"] = "public, max-age=31536000, immutable" if is_asset else "no-cache"
+        return response

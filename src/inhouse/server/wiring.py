@@ -114,7 +114,7 @@ def _join(settings: Settings, db: Database, closing: AsyncExitStack) -> House:
     knowledge = KnowledgeBases(db, blobs, jobs, sandbox)
     traces = Traces(db)
     services = Services(predictor=predictor, retriever=knowledge, chat=gateway)
-    workflows = Workflows(db, Engine(services), traces)
+    workflows = Workflows(db, Engine(services), traces, changed=lambda: bus.publish("workflows"))
     runs = Runs(db, jobs, datasets, registry, home / "runs")
     apps = Apps(db, workflows, changed=lambda: bus.publish("apps"))
     conversations = Conversations(db)
@@ -160,6 +160,7 @@ async def _start(house: House, closing: AsyncExitStack) -> None:
     house.bus.listen("access", house.identity.refresh)
     house.bus.listen("deployments", house.deployments.refresh)
     house.bus.listen("apps", house.apps.refresh)
+    house.bus.listen("workflows", house.workflows.forget)
     for refresh in (house.identity.refresh, house.deployments.refresh, house.gateway.refresh, house.apps.refresh):
         refresh()
     house.traces.start()

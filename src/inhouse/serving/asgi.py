@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 import msgspec
 
+from inhouse.core.asgi import ClientLeft, Receive, Scope, Send, read_body, send_json, while_connected
 from inhouse.core.errors import InhouseError, Invalid, NotFound, Unauthenticated
 from inhouse.core.ids import new_id
 from inhouse.core.principal import Principal
 from inhouse.serving import metrics
 from inhouse.serving.predictor import Prediction, Predictor
-from inhouse.core.asgi import ClientLeft, Receive, Scope, Send, read_body, send_json, while_connected
 
 _log = logging.getLogger(__name__)
 

@@ -90,7 +90,7 @@ class FixedPassage:
     text: str
     page: int | None = None
     title: str = ""
-    heading: str = ""
+    heading: tuple[str, ...] = ()
     chunk_id: str = "chunk_1"
     document_id: str = "doc_1"
     score: float = 1.0

@@ -5,7 +5,7 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -51,12 +51,20 @@ class Loaded:
 class Workflows:
     """Saves, finds and runs workflows. Compiled graphs stay in memory, so a run does not wait for the database."""
 
-    def __init__(self, db: Database, engine: Engine, traces: Traces) -> None:
+    def __init__(
+        self, db: Database, engine: Engine, traces: Traces, *, changed: Callable[[], None] = lambda: None
+    ) -> None:
         self._db = db
+        self._changed = changed
         self._engine = engine
         self._traces = traces
         self._loaded: dict[tuple[str, str, int | None], Loaded] = {}
         self._loading = threading.Lock()
+
+    def forget(self) -> None:
+        """Read every workflow anew when it is next asked for: another server has saved one."""
+        with self._loading:
+            self._loaded.clear()
 
     def create(
         self, principal: Principal, name: str, graph: Mapping[str, Any] | str, *, note: str = ""
@@ -74,6 +82,7 @@ class Workflows:
             workflow = store.insert_workflow(conn, principal, name)
             version = _version(principal, name, 1, document, note)
             store.insert_version(conn, principal, workflow, version)
+        self._changed()
         self._remember(principal, name, Loaded(1, compiled))
         return version
 
@@ -91,6 +100,7 @@ class Workflows:
             if version.digest == latest.digest:
                 return latest
             store.insert_version(conn, principal, workflow, version)
+        self._changed()
         self._remember(principal, name, Loaded(version.number, compiled))
         return version
 

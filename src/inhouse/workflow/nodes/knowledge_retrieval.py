@@ -86,6 +86,7 @@ def _result(passage: Passage, position: int) -> dict[str, Any]:
             "document_name": passage.document,
             "segment_id": passage.chunk_id,
             "page": passage.page,
+            "heading": list(passage.heading),
             "score": passage.score,
             "retriever_from": "workflow",
         },

@@ -13,6 +13,7 @@ from torch import Tensor
 from inhouse.core.errors import Invalid
 from inhouse.training.batches import epoch_batches
 from inhouse.training.checkpoint import Checkpoints
+from inhouse.training.optimizer import AdamW
 from inhouse.training.task import Batch, Emit, ItemType, Task
 
 REPORTS = 200
@@ -55,8 +56,7 @@ class Loop(Generic[ItemType]):
         self._should_stop = should_stop
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         task.module.to(self._device)
-        self._optimizer = torch.optim.AdamW(task.parameter_groups(), lr=self._plan.learning_rate, fused=True)
-        self._peaks = [group["lr"] for group in self._optimizer.param_groups]
+        self._optimizer = AdamW(task.parameter_groups(), learning_rate=self._plan.learning_rate)
         self._lengths = [len(item) for item in task.train]
         self._steps = self._plan.epochs * -(-len(self._lengths) // self._plan.batch_size)
         self._progress = Progress()
@@ -96,11 +96,9 @@ class Loop(Generic[ItemType]):
 
     def _learn(self, items: Sequence[ItemType]) -> float:
         self._task.module.train()
-        for group, peak in zip(self._optimizer.param_groups, self._peaks, strict=True):
-            group["lr"] = peak * self._warmed()
         with self._autocast():
             loss = self._task.loss(self._on_device(self._task.collate(items)))
-        self._optimizer.zero_grad(set_to_none=True)
+        self._task.module.zero_grad(set_to_none=True)
         loss.backward()
         slope = torch.nn.utils.clip_grad_norm_(self._task.module.parameters(), self._plan.clip_norm)
         value = loss.item()
@@ -112,13 +110,12 @@ class Loop(Generic[ItemType]):
                 hint="Look at these rows, or choose a lower learning_rate.",
                 rows=[item.id for item in items],
             )
-        self._optimizer.step()
+        self._optimizer.step(self._warmed(self._progress.step))
         return value
 
-    def _warmed(self) -> float:
-        """Linear warm-up, then linear decay to zero."""
+    def _warmed(self, step: int) -> float:
+        """The share of the learning rate that is used: linear warm-up, then linear decay to zero."""
         warm = max(1, round(self._plan.warmup * self._steps))
-        step = self._progress.step
         return (step + 1) / warm if step < warm else (self._steps - step) / max(1, self._steps - warm)
 
     def _end_epoch(self) -> None:
@@ -164,20 +161,15 @@ class Loop(Generic[ItemType]):
             step=step,
             epoch=self._progress.epoch + 1,
             loss=round(loss, 6),
-            lr=self._optimizer.param_groups[0]["lr"],
+            lr=self._plan.learning_rate * self._warmed(step - 1),
             examples_per_s=round(pace.examples_per_s, 1),
             eta_s=round(pace.seconds_per_step * (self._steps - step), 1),
         )
 
     def _save(self) -> None:
-        optimizer = {
-            f"{index}.{name}": value
-            for index, state in self._optimizer.state_dict()["state"].items()
-            for name, value in state.items()
-        }
         tensors = {
             "model": self._task.module.state_dict(),
-            "optimizer": optimizer,
+            "optimizer": self._optimizer.state(),
             "best": self._best,
             "rng": {"cpu": torch.get_rng_state()},
         }
@@ -196,12 +188,7 @@ class Loop(Generic[ItemType]):
         self._progress = Progress(**{**checkpoint.state, "best": best and tuple(best)})
         self._best = checkpoint.tensors["best"]
         self._task.module.load_state_dict(checkpoint.tensors["model"])
-        state: dict[int, dict[str, Tensor]] = {}
-        for key, value in checkpoint.tensors["optimizer"].items():
-            index, name = key.split(".")
-            state.setdefault(int(index), {})[name] = value
-        groups = self._optimizer.state_dict()["param_groups"]
-        self._optimizer.load_state_dict({"state": state, "param_groups": groups})
+        self._optimizer.load(checkpoint.tensors["optimizer"])
         torch.set_rng_state(checkpoint.tensors["rng"]["cpu"])
         if self._device.type == "cuda" and "cuda" in checkpoint.tensors["rng"]:
             torch.cuda.set_rng_state(checkpoint.tensors["rng"]["cuda"])

@@ -3,7 +3,7 @@
 import hashlib
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from inhouse.access import keys, passwords, store
@@ -38,7 +38,7 @@ class KeyNotFound(NotFound):
 
 
 class ScopeNotYours(Denied):
-    """A key cannot be given more than its maker has."""
+    """Nobody can give away more than they have."""
 
 
 class NoScopes(Invalid):
@@ -123,7 +123,7 @@ class Identity:
         self._after_write()
 
     def add_user(self, principal: Principal, name: str, role: str, password: str | None = None) -> store.User:
-        scopes_of(role)
+        _check_gift(principal, scopes_of(role))
         if not name.strip():
             raise Invalid("A user needs a name.")
         hashed = passwords.hash_password(password) if password else None
@@ -146,6 +146,7 @@ class Identity:
     def make_link(self, principal: Principal, name: str) -> str:
         """A token that signs this user in once, within a day."""
         user = self.user(principal, name)
+        _check_gift(principal, scopes_of(user.role))
         token = secrets.token_urlsafe(32)
         with self.db.write() as conn:
             store.insert_link(conn, user, _hash(token), now() + LINK_S)
@@ -154,7 +155,9 @@ class Identity:
     def set_password(self, principal: Principal, user_id: str, password: str) -> None:
         hashed = passwords.hash_password(password)
         with self.db.write() as conn:
-            store.set_password(conn, principal, user_id, hashed)
+            found = store.set_password(conn, principal, user_id, hashed)
+        if not found:
+            raise UserNotFound("Only users have passwords: this is a key.", hint="Sign in as the user.")
         self._after_write()
 
     def add_key(
@@ -163,9 +166,7 @@ class Identity:
         """Make a key; the second value is its text, shown this once."""
         if not scopes:
             raise NoScopes("A key needs at least one permission.", hint="For example app:use, or chat:run.")
-        beyond = [scope for scope in scopes if not principal.allows(scope)]
-        if beyond:
-            raise ScopeNotYours(f"You cannot give away {', '.join(map(repr, beyond))}: you don't have it yourself.")
+        _check_gift(principal, scopes)
         fresh = keys.generate()
         with self.db.write() as conn:
             key = store.insert_key(
@@ -201,6 +202,13 @@ class Identity:
     def _after_write(self) -> None:
         self.refresh()
         self._changed()
+
+
+def _check_gift(principal: Principal, scopes: Iterable[str]) -> None:
+    """Every user may read and write what is their own: that is no gift."""
+    beyond = [scope for scope in scopes if not scope.startswith("self:") and not principal.allows(scope)]
+    if beyond:
+        raise ScopeNotYours(f"You cannot give away {', '.join(map(repr, beyond))}: you don't have it yourself.")
 
 
 def _principal(user: store.User) -> Principal:

@@ -1,10 +1,12 @@
 """Wire shapes of users, sessions and keys."""
 
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, FiniteFloat
 
 from inhouse.access import store
+
+Scope = Annotated[str, Field(max_length=64, pattern=r"^(\*|[a-z-]+:(\*|[a-z-]+))$")]
 
 
 class SignIn(BaseModel):
@@ -54,8 +56,8 @@ class LinkOut(BaseModel):
 
 class NewKeyIn(BaseModel):
     name: str = Field(min_length=1, max_length=120)
-    scopes: list[str] = Field(min_length=1, max_length=50, description="Permissions such as app:use or chat:run.")
-    expires_at: float | None = Field(default=None, description="Unix seconds; never when absent.")
+    scopes: list[Scope] = Field(min_length=1, max_length=50, description="Permissions such as app:use or chat:run.")
+    expires_at: FiniteFloat | None = Field(default=None, description="Unix seconds; never when absent.")
 
 
 class KeyOut(BaseModel):

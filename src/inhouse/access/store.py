@@ -140,11 +140,12 @@ def find_user(conn: Connection, principal: Principal, name: str) -> User | None:
     return User(*row) if row else None
 
 
-def set_password(conn: Connection, principal: Principal, user_id: str, password_hash: str) -> None:
-    """Also ends the user's sessions."""
+def set_password(conn: Connection, principal: Principal, user_id: str, password_hash: str) -> bool:
+    """Also ends the user's sessions; False when there is no such user."""
     mine = (users.c.workspace_id == principal.workspace_id, users.c.id == user_id)
-    conn.execute(update(users).where(*mine).values(password_hash=password_hash))
+    found = conn.execute(update(users).where(*mine).values(password_hash=password_hash)).rowcount > 0
     conn.execute(delete(sessions).where(sessions.c.owner_id == user_id))
+    return found
 
 
 def insert_session(conn: Connection, user: User, token_hash: str, expires_at: float) -> None:

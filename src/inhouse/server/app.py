@@ -25,6 +25,7 @@ from inhouse.models import api as models_api
 from inhouse.server import errors, health, reference
 from inhouse.server.door import Door
 from inhouse.server.pages import Console, console_directory
+from inhouse.server.protocol import BoundedHttp
 from inhouse.server.wiring import House, open_house
 from inhouse.serving import api as serving_api
 from inhouse.serving.asgi import PredictApp
@@ -74,6 +75,7 @@ def _as_openai(error: InhouseError, request_id: str) -> Response:
 def management_api(house: House) -> FastAPI:
     """Everything but the data plane: JSON under /api/v1, health, and its own documentation."""
     api = FastAPI(title="inhouse", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+    api.router.redirect_slashes = False
     errors.install(api)
     for router in routers(house):
         api.include_router(router, prefix="/api/v1")
@@ -101,7 +103,7 @@ def listen(host: str, port: int) -> socket.socket:
     """A listening socket on the wanted port or the next free one."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for candidate in range(port, min(port + PORTS_TRIED, 65536)):
-        found = socket.socket(family, socket.SOCK_STREAM)
+        found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named, or asyncio leaves Nagle on
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             found.bind((host, candidate))
@@ -134,7 +136,8 @@ async def serve(
             config = uvicorn.Config(
                 create_app(house),
                 loop="uvloop",
-                http="httptools",
+                http=BoundedHttp,
+                ws="none",
                 lifespan="off",
                 access_log=False,
                 log_config=None,

@@ -1,5 +1,7 @@
 """The door that every request passes: host, size, who is asking, and where it goes."""
 
+import asyncio
+import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,17 +13,23 @@ from starlette.responses import Response
 
 from inhouse.access.api import COOKIE
 from inhouse.core.asgi import BodyTooLarge, Message, Receive, Scope, Send
-from inhouse.core.errors import Denied, InhouseError, Invalid
+from inhouse.core.errors import Denied, InhouseError, Invalid, TimedOut, Unauthenticated
 from inhouse.core.ids import new_id
 from inhouse.core.principal import Principal
-from inhouse.server.errors import render
+from inhouse.server.errors import render, unexpected
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Render = Callable[[InhouseError, str], Response]
 
+ANONYMOUS_LIMIT = 64 << 10
+"""The largest body of who has not signed in, in bytes: enough to do so."""
+GRACE_S = 30.0
+MIN_BYTES_PER_S = 4096
+
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _PORT = re.compile(r":\d+$")
 _HEADERS = (
+    (b"cache-control", b"no-store"),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-opener-policy", b"same-origin"),
@@ -37,6 +45,7 @@ _HEADERS = (
 REQUESTS = Counter("inhouse_http_requests_total", "Requests by area and status.", ["area", "status"])
 SECONDS = Histogram("inhouse_http_request_seconds", "Seconds to the end of the answer.", ["area"])
 IN_FLIGHT = Gauge("inhouse_http_in_flight", "Requests being answered.")
+_log = logging.getLogger(__name__)
 
 
 class WrongHost(Invalid):
@@ -47,6 +56,16 @@ class WrongHost(Invalid):
 
 class CrossSite(Denied):
     """Another site tried to use the visitor's session."""
+
+
+class NotSignedIn(Unauthenticated):
+    """A large body without credentials: it is not worth reading."""
+
+
+class TooSlow(TimedOut):
+    """The body comes so slowly that it may never end."""
+
+    status = 408
 
 
 class Authenticator(Protocol):
@@ -88,10 +107,15 @@ class Door:
         try:
             limit = next(size for prefix, size in self._limits if path.startswith(prefix))
             self._check(scope, limit)
-            await app(scope, _limited(receive, limit), answer)
-        except InhouseError as error:
+            await app(scope, _limited(receive, limit, scope["principal"]), answer)
+        except Exception as error:  # the edge of a request
+            if answer.is_whole:  # FastAPI raises an error again after it has told and logged it
+                return
             if answer.status:
                 raise
+            if not isinstance(error, InhouseError):
+                _log.exception("A request failed unexpectedly.", extra={"request_id": request_id})
+                error = unexpected(request_id)
             response = self._renderers.get(area, render)(error, request_id)
             await response(scope, receive, answer)
         finally:
@@ -101,15 +125,15 @@ class Door:
 
     def _check(self, scope: Scope, limit: int) -> None:
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        host = headers.get(b"host", b"").decode("latin-1")
+        host = b", ".join(value for name, value in scope["headers"] if name == b"host").decode("latin-1")
         if _PORT.sub("", host).strip("[]").lower() not in self._hosts:
             raise WrongHost(
                 f"This server does not answer to the host name {host!r}.", hint="Add it to INHOUSE_ALLOWED_HOSTS."
             )
         length = headers.get(b"content-length", b"0")
-        if length.isdigit() and int(length) > limit:
-            raise _too_large(limit)
         scope["principal"] = self._who(scope, headers, host)
+        if length.isdigit():
+            _check_size(int(length), limit, scope["principal"])
 
     def _who(self, scope: Scope, headers: Mapping[bytes, bytes], host: str) -> Principal | None:
         authorization = headers.get(b"authorization", b"").decode("latin-1")
@@ -132,6 +156,7 @@ class _Answer:
         self._send = send
         self._request_id = request_id.encode()
         self.status = 0
+        self.is_whole = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -142,22 +167,38 @@ class _Answer:
                 extra.append((b"x-request-id", self._request_id))
             message = {**message, "headers": [*message.get("headers", ()), *extra]}
         await self._send(message)
+        self.is_whole = message["type"] == "http.response.body" and not message.get("more_body")
 
 
-def _limited(receive: Receive, limit: int) -> Receive:
-    """Count a body that comes without a length, too."""
+def _limited(receive: Receive, limit: int, principal: Principal | None) -> Receive:
+    """Count a body that comes without a length, too, and do not wait for ever for the rest of one."""
     received = 0
+    is_whole = False
+    started = asyncio.get_running_loop().time()
 
     async def counted() -> Message:
-        nonlocal received
-        message = await receive()
+        nonlocal received, is_whole
+        if is_whole:
+            return await receive()
+        try:
+            async with asyncio.timeout_at(started + GRACE_S + received / MIN_BYTES_PER_S):
+                message = await receive()
+        except TimeoutError as error:
+            raise TooSlow("The request comes too slowly.", hint="Try again on a better connection.") from error
         if message["type"] == "http.request":
             received += len(message.get("body", b""))
-            if received > limit:
-                raise _too_large(limit)
+            _check_size(received, limit, principal)
+        is_whole = not message.get("more_body")
         return message
 
     return counted
+
+
+def _check_size(size: int, limit: int, principal: Principal | None) -> None:
+    if size > limit:
+        raise BodyTooLarge(f"The request is larger than {limit / 1_000_000:g} MB.", hint="Send it in smaller parts.")
+    if principal is None and size > ANONYMOUS_LIMIT:
+        raise NotSignedIn("You are not signed in.", hint="Send `Authorization: Bearer ih_…` with so large a request.")
 
 
 def _same_site(headers: Mapping[bytes, bytes], host: str) -> None:
@@ -181,7 +222,3 @@ def _cookie(header: str) -> str:
 
 def _under(path: str, prefix: str) -> bool:
     return path == prefix or path.startswith(prefix if not prefix or prefix.endswith("/") else f"{prefix}/")
-
-
-def _too_large(limit: int) -> BodyTooLarge:
-    return BodyTooLarge(f"The request is larger than {limit / 1_000_000:g} MB.", hint="Send it in smaller parts.")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import HTMLResponse, JSONResponse
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
 from inhouse.core.api import Permit, permit
 from inhouse.core.principal import Principal
@@ -35,14 +35,14 @@ def router(api: FastAPI) -> APIRouter:
     return routes
 
 
-def permission_of(route: APIRoute) -> str | None:
+def permission_of(route: RouteContext) -> str | None:
     """The permission that a route declares; None where it declares none."""
     calls = [dependency.call for dependency in route.dependant.dependencies]
     return next((call.permission for call in calls if isinstance(call, Permit)), None)
 
 
-def api_routes(api: FastAPI) -> list[APIRoute]:
-    return [route for route in api.routes if isinstance(route, APIRoute)]
+def api_routes(api: FastAPI) -> list[RouteContext]:
+    return [route for route in iter_route_contexts(api.routes) if isinstance(route.original_route, APIRoute)]
 
 
 def _sections(api: FastAPI) -> Iterator[str]:
@@ -52,9 +52,9 @@ def _sections(api: FastAPI) -> Iterator[str]:
             continue
         cells: list[Any] = [
             f"<code>{'/'.join(sorted(route.methods or ()))}</code>",
-            f"<code>{escape(route.path)}</code>",
+            f"<code>{escape(str(route.path))}</code>",
             escape(permission_of(route) or "public"),
-            escape((route.description or route.summary or route.name.replace("_", " ")).strip().split("\n")[0]),
+            escape((route.description or route.summary or str(route.name).replace("_", " ")).strip().split("\n")[0]),
         ]
         by_tag.setdefault(str(route.tags[0]), []).append("".join(f"<td>{cell}</td>" for cell in cells))
     for tag in sorted(by_tag):

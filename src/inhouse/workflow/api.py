@@ -14,6 +14,7 @@ from inhouse.workflow.node import describe, nodes
 from inhouse.workflow.schemas import (
     GraphIn,
     NodesOut,
+    Number,
     RunIn,
     RunOut,
     TraceOut,
@@ -51,7 +52,7 @@ def router(workflows: Workflows, traces: Traces) -> APIRouter:
         return VersionOut.model_validate(workflows.create(who, body.name, body.document, note=body.note))
 
     @routes.get("/workflows/{name}")
-    def get(who: Reader, name: str, version: int | None = None) -> WorkflowOut:
+    def get(who: Reader, name: str, version: Number | None = None) -> WorkflowOut:
         return WorkflowOut.model_validate(workflows.get(who, name, version))
 
     @routes.put("/workflows/{name}")

@@ -1,12 +1,14 @@
 """The shapes of workflows, runs and traces on the wire."""
 
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from inhouse.workflow.document import MAX_CHARS
 from inhouse.workflow.events import Event, NodeFinished, NodeRetried, NodeStarted, TextChunk
 from inhouse.workflow.traces import capped
+
+Number = Annotated[int, Field(ge=1, lt=2**31, description="Number of a version.")]
 
 
 class GraphIn(BaseModel):
@@ -38,7 +40,7 @@ class RunIn(BaseModel):
 
     query: str = Field(default="", max_length=100_000)
     inputs: dict[str, Any] = Field(default_factory=dict)
-    version: int | None = None
+    version: Number | None = None
     conversation_id: str = Field(default="", max_length=64)
     stream: bool = False
 

@@ -17,6 +17,7 @@ from inhouse.training.recipe import BadConfig
 from inhouse.training.runs import RunHasEnded, RunNotFound, RunNotResumable, Runs
 from inhouse.training.store import Run
 
+MEDIUM = {"epochs": 300, "patience": 0}
 LONG = {"epochs": 1000, "patience": 0, "batch_size": 4}
 
 
@@ -87,7 +88,7 @@ def test_a_stopped_run_goes_on_where_it_was(runs: Runs, principal: Principal):
 
 @pytest.mark.slow
 def test_a_killed_training_process_is_given_another_life(runs: Runs, principal: Principal):
-    run = runs.start(principal, recipe="classify", dataset="desk", model="intent", config={"epochs": 60, "patience": 0})
+    run = runs.start(principal, recipe="classify", dataset="desk", model="intent", config=MEDIUM)
     until(lambda: steps(runs, principal, run) > 0)
 
     os.kill(child_of(run), signal.SIGKILL)
@@ -98,7 +99,7 @@ def test_a_killed_training_process_is_given_another_life(runs: Runs, principal: 
 
 @pytest.mark.slow
 def test_a_run_goes_on_when_the_server_is_back(runs: Runs, start_runs: Callable[[], Runs], principal: Principal):
-    run = runs.start(principal, recipe="classify", dataset="desk", model="intent", config={"epochs": 60, "patience": 0})
+    run = runs.start(principal, recipe="classify", dataset="desk", model="intent", config=MEDIUM)
     until(lambda: steps(runs, principal, run) > 0)
 
     back = start_runs()

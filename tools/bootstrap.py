@@ -27,6 +27,7 @@ PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 LOCK = ROOT / "requirements.lock"
 DEV_LOCK = ROOT / "requirements-dev.lock"
 PYPROJECT = ROOT / "pyproject.toml"
+COMPILED = ("compiled-packages", "compiled-inhouse")
 UV = "uv==0.13.8"
 TOO_OLD = "import sys; sys.exit(sys.version_info < (3, 11))"
 
@@ -109,8 +110,35 @@ def install(*, dev: bool) -> None:
     if dev:
         step("Installing the development tools", "dev", [DEV_LOCK.read_bytes()], lambda: install_locked(DEV_LOCK))
     step("Installing inhouse", "project", [project], install_project)
-    made = [stamp.read_bytes() for stamp in sorted(STAMPS.iterdir()) if stamp.name != "check"]
+    made = [stamp.read_bytes() for stamp in sorted(STAMPS.iterdir()) if stamp.name not in ("check", *COMPILED)]
     step("Checking the installation", "check", made, lambda: run([str(PYTHON), "-m", "pip", "check"]))
+    step("Compiling the packages", "compiled-packages", made, lambda: compile_all(*libraries()))
+    sources = sorted((ROOT / "src").rglob("*.py"))
+    step(
+        "Compiling inhouse",
+        "compiled-inhouse",
+        [path.read_bytes() for path in sources],
+        lambda: compile_all(ROOT / "src"),
+    )
+
+
+def compile_all(*directories: Path) -> None:
+    """Write the bytecode now: where Python may not write it later, every start would compile everything anew.
+
+    What never compiles (templates, sources for newer Pythons) is no failure. transformers is only used on request.
+    """
+    command = [
+        str(PYTHON),
+        "-m",
+        "compileall",
+        "-qq",
+        "-j",
+        "0",
+        "-x",
+        "site-packages.transformers.",
+        *map(str, directories),
+    ]
+    subprocess.run(command, check=False)
 
 
 def step(title: str, name: str, inputs: list[str | bytes], work: Callable[[], None]) -> None:

@@ -1,11 +1,14 @@
+from importlib import resources
+
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 import inhouse.server.wiring  # noqa: F401  # registers every table
 from inhouse.core.db import Database, metadata
-from inhouse.server.migrations import DatabaseTooNew, migrate
+from inhouse.server.migrations import DatabaseTooNew, migrate, revisions
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -49,3 +52,9 @@ def test_a_database_of_a_newer_release_is_refused(empty: Database) -> None:
 
     with pytest.raises(DatabaseTooNew, match="'9999'"):
         migrate(empty)
+
+
+def test_files_are_named_after_their_revisions_in_order() -> None:
+    scripts = ScriptDirectory(str(resources.files("inhouse.server.migrations")))
+
+    assert [script.revision for script in scripts.walk_revisions()][::-1] == revisions()

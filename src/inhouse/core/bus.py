@@ -3,12 +3,12 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any
-
-import redis.asyncio as redis
-from redis.exceptions import RedisError
+from typing import TYPE_CHECKING, Any
 
 from inhouse.core.ids import new_id
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
 
 _CHANNEL = "inhouse:changed"
 _log = logging.getLogger(__name__)
@@ -53,6 +53,9 @@ class Bus:
             self._task = None
 
     async def _run(self) -> None:
+        from redis import asyncio as redis  # a third of a second to import, for the few who use it
+        from redis.exceptions import RedisError
+
         while True:
             try:
                 async with (
@@ -77,14 +80,16 @@ class Bus:
             if sender != self._me:
                 await asyncio.to_thread(self._refresh, topic)
 
-    async def _send(self, connection: "redis.Redis") -> None:
+    async def _send(self, connection: "Redis") -> None:
         while True:
             topic = await self._outgoing.get()
+            sent = False
             try:
                 await connection.publish(_CHANNEL, f"{self._me} {topic}")
-            except (RedisError, OSError):
-                self._outgoing.put_nowait(topic)
-                raise
+                sent = True
+            finally:
+                if not sent:  # for the next connection
+                    self._outgoing.put_nowait(topic)
 
     def _refresh(self, topic: str) -> None:
         for refresh in self._listeners.get(topic, ()):

@@ -18,6 +18,7 @@ from inhouse.knowledge.refuse import DEFAULT_THRESHOLD
 from inhouse.knowledge.sandbox import Sandbox
 from inhouse.knowledge.search import Passage, Searcher, SearchResult
 from inhouse.knowledge.store import Document, KnowledgeBase
+from inhouse.knowledge.tokens import segmenter
 
 MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
 MAX_NAME_CHARS = 200
@@ -67,6 +68,10 @@ class KnowledgeBases:
             unfinished = store.list_unfinished(conn)
         for workspace_id, document in unfinished:
             self._submit(workspace_id, document)
+
+    def warm(self) -> None:
+        """Load what the first search would otherwise wait for."""
+        segmenter()
 
     def create(self, principal: Principal, name: str, description: str = "") -> KnowledgeBase:
         name = _checked_name(name)

@@ -8,9 +8,9 @@ meet formal ones (报 and 报销). Everything else gives lightly stemmed words.
 import re
 import unicodedata
 from collections.abc import Iterator
+from functools import cache
 from itertools import chain, pairwise
-
-import rjieba
+from types import ModuleType
 
 CJK = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
 _RUN = re.compile(rf"(?P<cjk>[{CJK}]+)|[^\W_{CJK}]+(?:[.'’][^\W_{CJK}]+)*")
@@ -31,6 +31,14 @@ after again any before get gets getting go got just let long many more much now 
 _STOP_WORDS = frozenset((_CHINESE + _ENGLISH).split())
 
 
+@cache
+def segmenter() -> ModuleType:
+    """The Chinese dictionary: a third of a second to load, so not before it is needed."""
+    import rjieba
+
+    return rjieba
+
+
 def terms(text: str) -> list[str]:
     """Return the terms of a text in order, repetitions included."""
     return list(_terms(unicodedata.normalize("NFKC", text).lower()))
@@ -43,7 +51,7 @@ def _terms(text: str) -> Iterator[str]:
 
 def _chinese(run: str) -> Iterator[str]:
     bigrams = (a + b for a, b in pairwise(run))
-    yield from (term for term in chain(rjieba.cut_for_search(run), bigrams, run) if term not in _STOP_WORDS)
+    yield from (term for term in chain(segmenter().cut_for_search(run), bigrams, run) if term not in _STOP_WORDS)
 
 
 def _western(word: str) -> Iterator[str]:

@@ -168,12 +168,16 @@ async def _start(house: House, closing: AsyncExitStack) -> None:
     house.conversations.start()
     closing.callback(house.conversations.close)
     closing.push_async_callback(asyncio.to_thread, house.jobs.close)
+    closing.callback(house.runs.close)
     await asyncio.to_thread(house.jobs.launch)
     await asyncio.to_thread(house.knowledge.recover)
+    await asyncio.to_thread(house.runs.recover)
     closing.push_async_callback(house.bus.close)
     await house.bus.start()
     closing.push_async_callback(house.loop.close)
     house.loop.start()
+    warming = asyncio.create_task(asyncio.to_thread(house.knowledge.warm))
+    closing.push_async_callback(asyncio.gather, warming)
     await _attach_language_model(house)
 
 

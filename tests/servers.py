@@ -1,0 +1,76 @@
+"""Servers as users start them: processes, each on a data directory of its own."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from inhouse.cli.connection import ADMIN_KEY
+from inhouse.cli.private import READY
+from inhouse.client import Client
+from inhouse.core.children import python, spawn
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server."""
+
+    process: "subprocess.Popen[bytes]"
+    home: Path
+    url: str
+
+    @property
+    def key(self) -> str:
+        return (self.home / ADMIN_KEY).read_text().strip()
+
+    def client(self) -> Client:
+        """A client that gives up at once when the server is gone."""
+        return Client(self.url, self.key, retries=0)
+
+    def kill(self) -> None:
+        """As a power cut would: no goodbye to anybody. The kernel takes its children along."""
+        self.process.kill()
+        self.process.wait()
+
+    def terminate(self) -> int:
+        """As a person or systemd ends it; gives the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait()
+
+
+@contextmanager
+def launched(home: Path, *options: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """`inhouse up` on a free port unless the options name one; killed at the end if it still runs."""
+    home.mkdir(parents=True, exist_ok=True)
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("INHOUSE_")}
+    command = python("inhouse.cli", "--home", str(home), "up", "--port", "0", *options)
+    with log_of(home).open("ab") as log:
+        process = spawn(command, env=environ, cwd=home, stdout=subprocess.PIPE, stderr=log)
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def log_of(home: Path) -> Path:
+    """Where servers on this data directory write their errors and log."""
+    return home.with_suffix(".log")
+
+
+@contextmanager
+def running(home: Path, *options: str) -> Iterator[Server]:
+    """A server that is ready."""
+    with launched(home, *options) as process:
+        yield Server(process, home, _url(process, home))
+
+
+def _url(process: "subprocess.Popen[bytes]", home: Path) -> str:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith(READY.encode()):
+            return line.decode().removeprefix(READY).strip()
+    raise AssertionError(f"The server ended with {process.wait()}. {log_of(home).read_text()[-3000:]}")

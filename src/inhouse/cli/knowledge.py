@@ -9,6 +9,7 @@ from inhouse.cli.connection import Connection
 from inhouse.cli.output import say, show
 
 commands = typer.Typer(help="Add documents to knowledge bases and search them.", no_args_is_help=True)
+BEGINNING = 200
 _DOCUMENTS = {"name": "Document", "status": "Status", "pages": "Pages", "chunks": "Passages", "error": "Error"}
 
 
@@ -51,8 +52,15 @@ def search(context: typer.Context, name: str, query: str, top_k: int = 4) -> Non
     connection: Connection = context.obj
     found = connection.client.knowledge.search(name, query, top_k=top_k)
     say.print(f"Coverage {found['coverage']:.2f}, {'answerable' if found['answerable'] else 'not answerable'}.")
+    if connection.output == "json":
+        show("json", found, {})
+        return
     columns = {"document": "Document", "page": "Page", "score": "Score", "text": "Text"}
-    show(connection.output, found["passages"], columns)
+    show("table", [{**passage, "text": _beginning(passage["text"])} for passage in found["passages"]], columns)
+
+
+def _beginning(text: str) -> str:
+    return text if len(text) <= BEGINNING else f"{text[:BEGINNING]}…"
 
 
 def _failed(documents: Sequence[object]) -> int:

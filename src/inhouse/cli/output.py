@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -13,6 +13,9 @@ from inhouse.core.errors import InhouseError
 say = Console(stderr=True, highlight=False)
 """For people: progress, notes, errors."""
 
+_WHOLE = frozenset({"id", "name", "reference", "status"})
+"""Columns that are copied into the next command: never broken over lines."""
+
 _EXIT_CODES = {"denied": 4, "limit_exceeded": 7}
 
 
@@ -21,12 +24,13 @@ def show(connection_output: str, items: Any, columns: Mapping[str, str]) -> None
     if connection_output == "json":
         print(json.dumps(items, ensure_ascii=False, indent=2))
         return
+    cells = [{key: _cell(row.get(key)) for key in columns} for row in items]
+    used = [key for key in columns if not cells or any(row[key] for row in cells)]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in columns.values():
-        table.add_column(heading, overflow="fold")
-    rows: Iterable[Mapping[str, Any]] = items if isinstance(items, Sequence) else [items]
-    for row in rows:
-        table.add_row(*(_cell(row.get(key)) for key in columns))
+    for key in used:
+        table.add_column(columns[key], overflow="fold", no_wrap=key in _WHOLE)
+    for row in cells:
+        table.add_row(*(row[key] for key in used))
     Console(highlight=False).print(table)
 
 

@@ -18,6 +18,15 @@ REDIS = os.environ.get("INHOUSE_TEST_REDIS", "redis://127.0.0.1:6379/15")
 SERVICES_REQUIRED = os.environ.get("REQUIRE_SERVICES") == "1"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slow files first, each in one worker; those that share the help-desk server in one worker together."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+    for item in items:
+        group = "helpdesk" if "helpdesk_server" in getattr(item, "fixturenames", ()) else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 def require_service(name: str, host: str, port: int) -> None:
     """Skip visibly when a server is absent, or fail where the run demands it."""
     try:

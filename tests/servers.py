@@ -41,14 +41,18 @@ class Server:
         return self.process.wait()
 
 
+def plain_environment() -> dict[str, str]:
+    """The environment without what the developer has set for a server of their own."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("INHOUSE_")}
+
+
 @contextmanager
 def launched(home: Path, *options: str) -> Iterator["subprocess.Popen[bytes]"]:
     """`inhouse up` on a free port unless the options name one; killed at the end if it still runs."""
     home.mkdir(parents=True, exist_ok=True)
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("INHOUSE_")}
     command = python("inhouse.cli", "--home", str(home), "up", "--port", "0", *options)
     with log_of(home).open("ab") as log:
-        process = spawn(command, env=environ, cwd=home, stdout=subprocess.PIPE, stderr=log)
+        process = spawn(command, env=plain_environment(), cwd=home, stdout=subprocess.PIPE, stderr=log)
     with process:
         try:
             yield process

@@ -2,10 +2,12 @@
 
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from inhouse.core.children import python
+from servers import plain_environment
 
 STEPS = [
     "Ingest the policy documents",
@@ -28,8 +30,9 @@ STEPS = [
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_every_step_of_the_demo_does_what_it_says() -> None:
-    done = subprocess.run(python("inhouse.cli", "demo", "--json"), capture_output=True, text=True, check=False)
+def test_every_step_of_the_demo_does_what_it_says(tmp_path: Path) -> None:
+    command = python("inhouse.cli", "demo", "--json")
+    done = subprocess.run(command, cwd=tmp_path, env=plain_environment(), capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     told = json.loads(done.stdout)

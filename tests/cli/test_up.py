@@ -1,5 +1,4 @@
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +19,8 @@ class Entrance:
 
 
 @pytest.fixture
-def entrance(sqlite: Database) -> Iterator[Entrance]:
-    yield Entrance(Identity(sqlite))
+def entrance(sqlite: Database) -> Entrance:
+    return Entrance(Identity(sqlite))
 
 
 def test_the_first_start_makes_an_administrator_and_a_private_key(entrance: Entrance, tmp_path: Path) -> None:

@@ -19,21 +19,17 @@ from sqlalchemy import (
     update,
 )
 
-from inhouse.core.db import Json, metadata
+from inhouse.core.db import Json, metadata, owned
 from inhouse.core.ids import new_id, now
 from inhouse.core.principal import Principal
 
-users = Table(
+users = owned(
     "users",
-    metadata,
     Column("id", String(64), primary_key=True),
-    Column("workspace_id", String(64), nullable=False),
-    Column("owner_id", String(64), nullable=False),
     Column("name", String(120), nullable=False),
     Column("role", String(32), nullable=False),
     Column("password_hash", String(255)),
     Column("disabled", Boolean, nullable=False),
-    Column("created_at", Float, nullable=False),
     Index(None, "workspace_id", "name", unique=True),
 )
 sessions = Table(
@@ -54,16 +50,12 @@ links = Table(
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float, nullable=False),
 )
-keys = Table(
+keys = owned(
     "api_keys",
-    metadata,
     Column("id", String(16), primary_key=True),
-    Column("workspace_id", String(64), nullable=False),
-    Column("owner_id", String(64), nullable=False),
     Column("name", String(120), nullable=False),
     Column("secret_hash", String(64), nullable=False),
     Column("scopes", Json, nullable=False),
-    Column("created_at", Float, nullable=False),
     Column("expires_at", Float),
 )
 

@@ -25,44 +25,33 @@ from sqlalchemy import (
 )
 
 from inhouse.apps.sources import Source
-from inhouse.core.db import Json, metadata
+from inhouse.core.db import Json, owned
 from inhouse.core.ids import now
 from inhouse.core.principal import Principal
 
-apps = Table(
+apps = owned(
     "apps",
-    metadata,
     Column("id", String(64), primary_key=True),
-    Column("workspace_id", String(64), nullable=False),
-    Column("owner_id", String(64), nullable=False),
     Column("name", String(64), nullable=False),
     Column("workflow", String(64), nullable=False),
     Column("title", Json, nullable=False),
     Column("opener", Json, nullable=False),
     Column("suggested", Json, nullable=False),
-    Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
     Index(None, "workspace_id", "name", unique=True),
 )
-conversations = Table(
+conversations = owned(
     "conversations",
-    metadata,
     Column("id", String(64), primary_key=True),
-    Column("workspace_id", String(64), nullable=False),
-    Column("owner_id", String(64), nullable=False),
     Column("app", String(64), nullable=False),
     Column("title", String(200), nullable=False),
-    Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
     Index(None, "workspace_id", "owner_id", "updated_at"),
 )
-messages = Table(
+messages = owned(
     "messages",
-    metadata,
     Column("id", String(64), primary_key=True),
     Column("conversation_id", String(64), ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False),
-    Column("workspace_id", String(64), nullable=False),
-    Column("owner_id", String(64), nullable=False),
     Column("app", String(64), nullable=False),
     Column("query", Text, nullable=False),
     Column("answer", Text, nullable=False),
@@ -75,34 +64,25 @@ messages = Table(
     Column("workflow_version", Integer, nullable=False),
     Column("model_versions", Json, nullable=False),
     Column("fixed_in", Json),
-    Column("created_at", Float, nullable=False),
     Column("duration_ms", Float, nullable=False),
     Index(None, "conversation_id", "created_at"),
 )
-message_models = Table(
+message_models = owned(
     "message_models",
-    metadata,
     Column("message_id", String(64), ForeignKey("messages.id", ondelete="CASCADE"), primary_key=True),
     Column("model", String(120), primary_key=True),
     Column("version", Integer, nullable=False),
-    Column("workspace_id", String(64), nullable=False),
-    Column("owner_id", String(64), nullable=False),
-    Column("created_at", Float, nullable=False),
     Index(None, "workspace_id", "model", "created_at"),
 )
-feedback = Table(
+feedback = owned(
     "feedback",
-    metadata,
     Column("id", String(64), primary_key=True),
     Column("message_id", String(64), ForeignKey("messages.id", ondelete="CASCADE"), nullable=False),
-    Column("workspace_id", String(64), nullable=False),
-    Column("owner_id", String(64), nullable=False),
     Column("rating", String(8), nullable=False),
     Column("reason", Text),
     Column("corrected_answer", Text),
     Column("corrected_label", String(200)),
     Column("status", String(16), nullable=False),
-    Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
     Index(None, "message_id", "owner_id", unique=True),
     Index(None, "workspace_id", "status", "created_at"),

@@ -4,11 +4,25 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from sqlalchemy import JSON, Connection, Engine, MetaData, create_engine, event, make_url, text
+from sqlalchemy import (
+    JSON,
+    Column,
+    Connection,
+    Engine,
+    Float,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    event,
+    make_url,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.schema import SchemaItem
 
 from inhouse.core.errors import Misconfigured
 
@@ -23,6 +37,17 @@ metadata = MetaData(
 """Every room's tables register here; migrations are checked against it."""
 
 Json = JSON().with_variant(JSONB(), "postgresql")
+
+
+def owned(name: str, *items: SchemaItem) -> Table:
+    """A table whose rows belong to a workspace and to who made them; `created_at` is in unix seconds."""
+    belonging = (
+        Column("workspace_id", String(64), nullable=False),
+        Column("owner_id", String(64), nullable=False),
+        Column("created_at", Float, nullable=False),
+    )
+    rest = [item for item in items if not isinstance(item, Column)]
+    return Table(name, metadata, *(item for item in items if isinstance(item, Column)), *belonging, *rest)
 
 
 class DatabaseUnreachable(Misconfigured):

@@ -3,36 +3,28 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, Connection, Float, ForeignKey, Index, Integer, Row, String, Table, Text, insert, select
+from sqlalchemy import Column, Connection, ForeignKey, Index, Integer, Row, String, Text, insert, select
 
-from inhouse.core.db import Json, metadata
+from inhouse.core.db import Json, owned
 from inhouse.core.ids import new_id, now
 from inhouse.core.principal import Principal
 
-datasets = Table(
+datasets = owned(
     "datasets",
-    metadata,
     Column("id", String(64), primary_key=True),
-    Column("workspace_id", String(64), nullable=False),
-    Column("owner_id", String(64), nullable=False),
     Column("name", String(120), nullable=False),
-    Column("created_at", Float, nullable=False),
     Index(None, "workspace_id", "name", unique=True),
 )
-versions = Table(
+versions = owned(
     "dataset_versions",
-    metadata,
     Column("dataset_id", String(64), ForeignKey("datasets.id"), primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("workspace_id", String(64), nullable=False),
-    Column("owner_id", String(64), nullable=False),
     Column("digest", String(80), nullable=False),
     Column("parent", Integer),
     Column("count", Integer, nullable=False),
     Column("labels", Json, nullable=False),
     Column("splits", Json, nullable=False),
     Column("note", Text, nullable=False),
-    Column("created_at", Float, nullable=False),
 )
 
 

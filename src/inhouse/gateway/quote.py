@@ -19,6 +19,7 @@ _MAX_QUOTES = 3
 _MAX_LIST_ITEMS = 8
 _COVERED = 0.5
 _WORTH_ADDING = 0.4
+_UNDERSTOOD_COUNTS = 0.3
 
 _NOTES = {
     "en": "No language model is connected, so this quotes the sources word for word.",
@@ -29,19 +30,24 @@ _NO_SOURCES = {
     "zh": "尚未连接语言模型，我只能摘录资料原文，而这里没有可供摘录的资料。",
 }
 
-_SOURCE = re.compile(r"<source\b([^>]*)>(.*?)</source>", re.DOTALL)
+_OPENING = re.compile(r"<source\b([^<>]{0,2000})>")
+_CLOSING = "</source>"
 _ATTRIBUTE = re.compile(r'(\w+)="([^"]*)"')
 _ESCAPED_TAG = re.compile(r"&lt;(?=/?source\b)", re.IGNORECASE)
-_QUESTION = re.compile(r"^\s*(?:question|问题)\s*[:：]\s*", re.IGNORECASE | re.MULTILINE)
+_QUESTION = re.compile(r"^[^\S\n]*(?:question|问题)\s*[:：]\s*", re.IGNORECASE | re.MULTILINE)
 _HEADING = re.compile(r"\s*#{1,6}\s+(.*)")
 _ITEM = re.compile(r"\s*(?:[-*•·]|\d{1,3}[.)、](?!\d)|[（(]?[一二三四五六七八九十\d]{1,3}[)）、])\s*(?=\S)")
 _CLAUSE = re.compile(r"\s*\d{1,3}(?:\.\d{1,3})+\.?\s+")
-_ROW = re.compile(r"\s*\|(.*)\|\s*")
+_ROW = re.compile(r"\s*\|(.*)\|\s*|(.+ \| .+)")
+_NAMED_ROW = re.compile(r"[^:：;；。]{1,60}: [^;]+(?:; ?[^:：;；。]{1,60}: [^;]+)+")
 _RULE = re.compile(r"[\s|:-]+")
 _SENTENCE_END = re.compile(r"(?<=[。！？；!?])[”」』）)]*\s*|(?<=[.;])\s+(?=[A-Z\d\"“(\u4e00-\u9fff])")
 _CHINESE = re.compile(r"[\u3400-\u9fff]+")
 _WORD = re.compile(r"[a-z0-9]+(?:[-_.'’][a-z0-9]+)*")
 _ENDINGS = re.compile(r"(?<=\w{3})(?:ies|ing|ed|es|s|ly)$")
+
+_UNDERSTOOD = re.compile(r"(?<=\S)\s+[(（]([^()（）]+)[)）]\s*$")
+"""What a workflow adds behind the question, in brackets: what it was understood to be about."""
 
 _ASKS_NUMBER = re.compile(
     r"how (?:many|much|long|often|soon|far|big|high)|when\b|what time|limit|maximum|minimum"
@@ -116,19 +122,34 @@ def answer(messages: Sequence[Message]) -> str:
 
 
 def _read(messages: Sequence[Message]) -> tuple[str, list[Source]]:
-    texts = [(str(message.get("role")), text_of(message)) for message in messages]
     sources: dict[str, Source] = {}
-    for role, text in texts:
+    asked = ""
+    for message in messages:
+        role = message.get("role")
         if role == "assistant":
             continue
-        for attributes, body in _SOURCE.findall(text):
+        blocks, around = _blocks(text_of(message))
+        asked = around if role == "user" else asked
+        for attributes, body in blocks:
             named = dict(_ATTRIBUTE.findall(attributes))
             number = named.get("id", str(len(sources) + 1))
             passage = _ESCAPED_TAG.sub("<", body)[:_MAX_SOURCE_CHARS]
             sources[number] = Source(number, unescape(named.get("title", "")), passage)
-    asked = next((text for role, text in reversed(texts) if role == "user"), "")
-    question = _QUESTION.split(_SOURCE.sub("", asked))[-1].strip()[:_MAX_QUESTION_CHARS]
+    question = _QUESTION.split(asked)[-1].strip()[:_MAX_QUESTION_CHARS]
     return question, list(sources.values())[:_MAX_SOURCES]
+
+
+def _blocks(text: str) -> tuple[list[tuple[str, str]], str]:
+    """Attributes and body of every source block, and the text around them: in linear time, whatever the text."""
+    *closed, rest = text.split(_CLOSING)
+    blocks: list[tuple[str, str]] = []
+    around: list[str] = []
+    for part in closed:
+        opening = _OPENING.search(part)
+        around.append(part[: opening.start()] if opening else part)
+        if opening:
+            blocks.append((opening[1], part[opening.end() :]))
+    return blocks, "".join((*around, rest))
 
 
 def _choose(question: str, sources: Sequence[Source], language: str) -> list[_Unit]:
@@ -137,13 +158,16 @@ def _choose(question: str, sources: Sequence[Source], language: str) -> list[_Un
     if not units:
         return []
     weights = _rarity(units)
-    asked = terms(question)
+    asked = _asked(question)
     covered: frozenset[str] = frozenset()
     number = 1.5 if _ASKS_NUMBER.search(question) else 1.0
     rank = {source.id: index for index, source in enumerate(sources)}
 
     def weight(found: frozenset[str]) -> float:
-        return sum(weights.get(term, 0.0) * (_COVERED if term in covered else 1.0) for term in asked & found)
+        return sum(
+            weights.get(term, 0.0) * asked[term] * (_COVERED if term in covered else 1.0)
+            for term in asked.keys() & found
+        )
 
     def worth(unit: _Unit) -> float:
         found = weight(unit.terms) + 0.5 * weight(unit.under - unit.terms)
@@ -164,6 +188,13 @@ def _choose(question: str, sources: Sequence[Source], language: str) -> list[_Un
         covered |= unit.terms | unit.under
     chosen = chosen or units[:1]
     return _with_lists(chosen, units)
+
+
+def _asked(question: str) -> dict[str, float]:
+    """What the question is about, and how much each term counts: its own words more than those added to it."""
+    added = _UNDERSTOOD.search(question)
+    understood = dict.fromkeys(terms(added[1]) if added else (), _UNDERSTOOD_COUNTS)
+    return understood | dict.fromkeys(terms(_UNDERSTOOD.sub("", question)), 1.0)
 
 
 def _with_lists(chosen: Sequence[_Unit], units: Sequence[_Unit]) -> list[_Unit]:
@@ -211,13 +242,15 @@ def _units(source: Source) -> list[_Unit]:
         if match := _HEADING.fullmatch(line):
             heading, lead, columns = under | terms(match[1]), frozenset(), []
         elif match := _ROW.fullmatch(line):
-            cells = [cell.strip() for cell in match[1].split("|")]
+            cells = [cell.strip() for cell in (match[1] or match[2] or "").split("|")]
             if not columns:
                 columns = cells
             elif not _RULE.fullmatch(line):
                 add(_row(columns, cells), is_item=True)
         elif match := _ITEM.match(line):
             add(line[match.end() :].strip(), is_item=True)
+        elif _NAMED_ROW.fullmatch(line):
+            add(line, is_item=True)
         else:
             columns = []
             for sentence in _sentences(_CLAUSE.sub("", line, count=1)):
@@ -231,7 +264,7 @@ def _lines(text: str) -> Iterable[str]:
     held = ""
     for line in text.splitlines():
         plain = line.strip()
-        starts_anew = not plain or any(kind.match(line) for kind in (_HEADING, _ITEM, _ROW, _CLAUSE))
+        starts_anew = not plain or any(kind.match(line) for kind in (_HEADING, _ITEM, _CLAUSE)) or _is_row(plain)
         if held and (starts_anew or _is_alone(held)):
             yield held
             held = ""
@@ -243,7 +276,11 @@ def _lines(text: str) -> Iterable[str]:
 
 
 def _is_alone(line: str) -> bool:
-    return bool(_HEADING.fullmatch(line) or _ROW.fullmatch(line)) or line.endswith((":", "："))
+    return bool(_HEADING.fullmatch(line)) or _is_row(line) or line.endswith((":", "："))
+
+
+def _is_row(line: str) -> bool:
+    return bool(_ROW.fullmatch(line) or _NAMED_ROW.fullmatch(line))
 
 
 def _row(columns: Sequence[str], cells: Sequence[str]) -> str:

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from sqlalchemy import (
     Column,
     Connection,
-    Float,
     RowMapping,
     String,
-    Table,
     Text,
     UniqueConstraint,
     delete,
@@ -16,22 +14,18 @@ from sqlalchemy import (
     select,
 )
 
-from inhouse.core.db import Json, metadata
+from inhouse.core.db import Json, owned
 from inhouse.core.ids import new_id, now
 from inhouse.core.principal import Principal
 
-upstreams = Table(
+upstreams = owned(
     "upstreams",
-    metadata,
     Column("id", String(40), primary_key=True),
-    Column("workspace_id", String(64), nullable=False),
-    Column("owner_id", String(64), nullable=False),
     Column("name", String(64), nullable=False),
     Column("url", Text, nullable=False),
     Column("secret", Text, nullable=False),  # the encrypted key; empty where none is needed
     Column("model", String(200), nullable=False),
     Column("models", Json, nullable=False),
-    Column("created_at", Float, nullable=False),
     UniqueConstraint("workspace_id", "name"),
 )
 

@@ -21,20 +21,16 @@ from sqlalchemy import (
 )
 from sqlalchemy import delete as sql_delete
 
-from inhouse.core.db import Json, metadata
+from inhouse.core.db import Json, owned
 from inhouse.core.ids import new_id, now
 from inhouse.core.principal import Principal
 from inhouse.knowledge.splitter import Draft
 
 UNFINISHED = ("queued", "parsing", "indexing")
 
-bases = Table(
+bases = owned(
     "knowledge_bases",
-    metadata,
     Column("id", String(64), primary_key=True),
-    Column("workspace_id", String(64), nullable=False),
-    Column("owner_id", String(64), nullable=False),
-    Column("created_at", Float, nullable=False),
     Column("name", String(200), nullable=False),
     Column("description", Text, nullable=False),
     Column("threshold", Float, nullable=False),
@@ -42,13 +38,9 @@ bases = Table(
     UniqueConstraint("workspace_id", "name"),
 )
 
-documents = Table(
+documents = owned(
     "knowledge_documents",
-    metadata,
     Column("id", String(64), primary_key=True),
-    Column("workspace_id", String(64), nullable=False),
-    Column("owner_id", String(64), nullable=False),
-    Column("created_at", Float, nullable=False),
     Column("base_id", String(64), ForeignKey("knowledge_bases.id"), nullable=False),
     Column("name", String(255), nullable=False),
     Column("digest", String(80), nullable=False),
@@ -65,13 +57,9 @@ documents = Table(
     UniqueConstraint("base_id", "name"),
 )
 
-chunks = Table(
+chunks = owned(
     "knowledge_chunks",
-    metadata,
     Column("id", String(64), primary_key=True),
-    Column("workspace_id", String(64), nullable=False),
-    Column("owner_id", String(64), nullable=False),
-    Column("created_at", Float, nullable=False),
     Column("document_id", String(64), ForeignKey("knowledge_documents.id"), nullable=False),
     Column("seq", Integer, nullable=False),
     Column("text", Text, nullable=False),

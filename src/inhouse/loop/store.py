@@ -4,21 +4,18 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Column, Connection, Float, Integer, Row, String, Table, Text, delete, insert, select, update
+from sqlalchemy import Column, Connection, Float, Integer, Row, String, Text, delete, insert, select, update
 
-from inhouse.core.db import Json, metadata
+from inhouse.core.db import Json, owned
 from inhouse.core.ids import new_id, now
 from inhouse.core.principal import Principal
 
 ACTIVE, QUARANTINED = "active", "quarantined"
 CANARY, PROMOTED, ROLLED_BACK = "canary", "promoted", "rolled_back"
 
-golden_cases = Table(
+golden_cases = owned(
     "golden_cases",
-    metadata,
     Column("id", String(64), primary_key=True),
-    Column("workspace_id", String(64), nullable=False),
-    Column("owner_id", String(64), nullable=False),
     Column("model", String(120), nullable=False),
     Column("text", Text, nullable=False),
     Column("label", String(200), nullable=False),
@@ -26,34 +23,25 @@ golden_cases = Table(
     Column("message_id", String(64), nullable=False),
     Column("status", String(16), nullable=False),
     Column("dataset_version", Integer),
-    Column("created_at", Float, nullable=False),
 )
-verdicts = Table(
+verdicts = owned(
     "verdicts",
-    metadata,
     Column("id", String(64), primary_key=True),
-    Column("workspace_id", String(64), nullable=False),
-    Column("owner_id", String(64), nullable=False),
     Column("model", String(120), nullable=False),
     Column("live", Integer, nullable=False),
     Column("candidate", Integer, nullable=False),
     Column("decision", String(16), nullable=False),
     Column("reasons", Json, nullable=False),
-    Column("created_at", Float, nullable=False),
 )
-releases = Table(
+releases = owned(
     "releases",
-    metadata,
     Column("id", String(64), primary_key=True),
-    Column("workspace_id", String(64), nullable=False),
-    Column("owner_id", String(64), nullable=False),
     Column("model", String(120), nullable=False),
     Column("live", Integer, nullable=False),
     Column("candidate", Integer, nullable=False),
     Column("share", Float, nullable=False),
     Column("status", String(16), nullable=False),
     Column("reason", Text, nullable=False),
-    Column("created_at", Float, nullable=False),
     Column("ended_at", Float),
 )
 

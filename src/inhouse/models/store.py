@@ -6,40 +6,31 @@ from typing import Any
 from sqlalchemy import (
     Column,
     Connection,
-    Float,
     ForeignKey,
     Index,
     Integer,
     Row,
     String,
-    Table,
     delete,
     func,
     insert,
     select,
 )
 
-from inhouse.core.db import Json, metadata
+from inhouse.core.db import Json, owned
 from inhouse.core.ids import new_id, now
 from inhouse.core.principal import Principal
 
-models = Table(
+models = owned(
     "models",
-    metadata,
     Column("id", String(64), primary_key=True),
-    Column("workspace_id", String(64), nullable=False),
-    Column("owner_id", String(64), nullable=False),
     Column("name", String(120), nullable=False),
-    Column("created_at", Float, nullable=False),
     Index(None, "workspace_id", "name", unique=True),
 )
-versions = Table(
+versions = owned(
     "model_versions",
-    metadata,
     Column("model_id", String(64), ForeignKey("models.id"), primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("workspace_id", String(64), nullable=False),
-    Column("owner_id", String(64), nullable=False),
     Column("kind", String(32), nullable=False),
     Column("digest", String(80), nullable=False),
     Column("size_bytes", Integer, nullable=False),
@@ -47,17 +38,12 @@ versions = Table(
     Column("metrics", Json, nullable=False),
     Column("lineage", Json, nullable=False),
     Column("run_id", String(64), unique=True),
-    Column("created_at", Float, nullable=False),
 )
-aliases = Table(
+aliases = owned(
     "model_aliases",
-    metadata,
     Column("model_id", String(64), ForeignKey("models.id"), primary_key=True),
     Column("alias", String(64), primary_key=True),
-    Column("workspace_id", String(64), nullable=False),
-    Column("owner_id", String(64), nullable=False),
     Column("number", Integer, nullable=False),
-    Column("created_at", Float, nullable=False),
 )
 
 

@@ -3,20 +3,16 @@
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from sqlalchemy import Column, Connection, Float, Index, Integer, Row, String, Table, Text, insert, select, update
+from sqlalchemy import Column, Connection, Float, Index, Integer, Row, String, Text, insert, select, update
 
-from inhouse.core.db import Json, metadata
+from inhouse.core.db import Json, owned
 from inhouse.core.principal import Principal
 
 ENDED = frozenset({"succeeded", "failed", "stopped"})
 
-runs = Table(
+runs = owned(
     "runs",
-    metadata,
     Column("id", String(64), primary_key=True),
-    Column("workspace_id", String(64), nullable=False),
-    Column("owner_id", String(64), nullable=False),
-    Column("created_at", Float, nullable=False),
     Column("recipe", String(120), nullable=False),
     Column("config", Json, nullable=False),
     Column("dataset", String(120), nullable=False),

@@ -13,51 +13,38 @@ from sqlalchemy import (
     Integer,
     Row,
     String,
-    Table,
     Text,
     func,
     insert,
     select,
 )
 
-from inhouse.core.db import Json, metadata
+from inhouse.core.db import Json, owned
 from inhouse.core.ids import new_id, now
 from inhouse.core.principal import Principal
 
-workflows = Table(
+workflows = owned(
     "workflows",
-    metadata,
     Column("id", String(64), primary_key=True),
-    Column("workspace_id", String(64), nullable=False),
-    Column("owner_id", String(64), nullable=False),
     Column("name", String(64), nullable=False),
-    Column("created_at", Float, nullable=False),
     Index(None, "workspace_id", "name", unique=True),
 )
-versions = Table(
+versions = owned(
     "workflow_versions",
-    metadata,
     Column("workflow_id", String(64), ForeignKey("workflows.id"), primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("workspace_id", String(64), nullable=False),
-    Column("owner_id", String(64), nullable=False),
     Column("graph", Json, nullable=False),
     Column("digest", String(80), nullable=False),
     Column("note", Text, nullable=False),
-    Column("created_at", Float, nullable=False),
 )
-traces = Table(
+traces = owned(
     "traces",
-    metadata,
     Column("id", String(64), primary_key=True),
-    Column("workspace_id", String(64), nullable=False),
-    Column("owner_id", String(64), nullable=False),
     Column("workflow", String(64), nullable=False),
     Column("workflow_version", Integer, nullable=False),
     Column("app", String(120), nullable=False),
     Column("conversation_id", String(64), nullable=False),
     Column("status", String(32), nullable=False),
-    Column("created_at", Float, nullable=False),
     Column("duration_ms", Float, nullable=False),
     Column("input", Json),
     Column("output", Json),

@@ -17,9 +17,9 @@ _MAX_SOURCE_CHARS = 20_000
 _MAX_QUESTION_CHARS = 2_000
 _MAX_QUOTES = 3
 _MAX_LIST_ITEMS = 8
-_COVERED = 0.5
+_COVERED = 0.7
 _WORTH_ADDING = 0.4
-_UNDERSTOOD_COUNTS = 0.3
+_UNDERSTOOD_COUNTS = 0.2
 
 _NOTES = {
     "en": "No language model is connected, so this quotes the sources word for word.",
@@ -300,9 +300,9 @@ def _rarity(units: Sequence[_Unit]) -> dict[str, float]:
 
 
 def terms(text: str) -> frozenset[str]:
-    """What a text is about: stems of its words, and pairs of neighbouring Chinese characters."""
+    """What a text is about: stems of its words, and Chinese characters, alone and with their neighbour."""
     lowered = text.lower()
     words = {_ENDINGS.sub("", word) for word in _WORD.findall(lowered) if word not in _STOP_WORDS}
     for run in _CHINESE.findall(_STOP_CHINESE.sub(" ", lowered)):
-        words.update(run[i : i + 2] for i in range(max(1, len(run) - 1)))
+        words.update(run, (run[i : i + 2] for i in range(len(run) - 1)))
     return frozenset(words)

@@ -70,8 +70,10 @@ class KnowledgeBases:
             self._submit(workspace_id, document)
 
     def warm(self) -> None:
-        """Load what the first search would otherwise wait for."""
+        """Load what the first search would otherwise wait for: the dictionary, and the default workspace's indexes."""
         segmenter()
+        for base, _ in self.list(Principal.system()):
+            self._searcher.index(base)
 
     def create(self, principal: Principal, name: str, description: str = "") -> KnowledgeBase:
         name = _checked_name(name)

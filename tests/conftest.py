@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from inhouse.core.blobs import Blobs
 from inhouse.core.db import Database
@@ -15,16 +17,27 @@ from inhouse.core.principal import Principal
 
 POSTGRESQL = os.environ.get("INHOUSE_TEST_POSTGRESQL", "postgresql://postgres@127.0.0.1:5432/postgres")
 REDIS = os.environ.get("INHOUSE_TEST_REDIS", "redis://127.0.0.1:6379/15")
+SHARE_THE_HELPDESK = {"tests/e2e/test_documents.py", "tests/e2e/test_openai_client.py"}
 SERVICES_REQUIRED = os.environ.get("REQUIRE_SERVICES") == "1"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The slow files first, each in one worker; those that share the help-desk server in one worker together."""
+    """The files with slow tests first: they fill the time best."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
-    for item in items:
-        group = "helpdesk" if "helpdesk_server" in getattr(item, "fixturenames", ()) else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
+    return Scheduling(config, log)
+
+
+class Scheduling(LoadFileScheduling):
+    """A file goes to one worker, and those that share the help-desk server go to one together."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "helpdesk" if file in SHARE_THE_HELPDESK else file
 
 
 def require_service(name: str, host: str, port: int) -> None:

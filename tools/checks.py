@@ -45,7 +45,7 @@ def test(arguments: Sequence[str]) -> None:
     browser = find_browser()
     read_code()
     test_console()
-    pytest("tests", "-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder", "-m", "not browser", *arguments)
+    pytest("tests", "-n", "2", "--no-loadscope-reorder", "-m", "not browser", *arguments)
     if browser:
         pytest("browser tests", "-m", "browser", "tests/e2e", *arguments, environ={"CHROMIUM": browser})
 

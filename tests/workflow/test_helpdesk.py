@@ -87,6 +87,31 @@ async def test_a_question_that_nothing_covers_is_refused_in_its_language(
     assert chat.requests == []
 
 
+async def test_a_question_outside_the_policies_is_refused_without_a_search(play: Play, desk: Compiled) -> None:
+    retriever = FixedRetriever({"helpdesk-policies": POLICIES})
+
+    said = await answer(
+        play, desk, "remote planets", services(ScriptedChatModel(), retriever, remote_planets="out_of_scope")
+    )
+
+    assert "don't cover" in said
+    assert retriever.queries == []
+
+
+@pytest.mark.parametrize(
+    ("question", "is_answered"), [("three days from home", True), ("home moons jokes rocks stars", False)]
+)
+async def test_a_guessed_intent_adds_no_words_and_needs_the_question_covered(
+    play: Play, desk: Compiled, question: str, is_answered: bool
+) -> None:
+    chat, retriever = ScriptedChatModel(("Two.",)), FixedRetriever({"helpdesk-policies": POLICIES})
+
+    await answer(play, desk, question, services(chat, retriever, other="remote_work"))
+
+    assert retriever.queries == [question]
+    assert bool(chat.requests) is is_answered
+
+
 @pytest.mark.parametrize(
     ("question", "label", "words"),
     [

@@ -7,7 +7,7 @@ from inhouse.core.errors import NotFound
 from inhouse.core.principal import Principal
 from inhouse.testing.services import FixedPassage, FixedRetriever, ScriptedChatModel, fixed_services
 from inhouse.workflow.context import Context, RunInputs
-from inhouse.workflow.nodes.knowledge_retrieval import KnowledgeRetrieval
+from inhouse.workflow.nodes.knowledge_retrieval import KnowledgeRetrieval, NotAThreshold
 from inhouse.workflow.nodes.llm import Llm
 from inhouse.workflow.variables import Variables
 
@@ -52,6 +52,23 @@ async def test_the_threshold_can_be_set(threshold: float, answerable: bool) -> N
     found = await node(coverage_threshold=threshold).run(context(query="turtle leave"))
 
     assert found.answerable is answerable
+
+
+@pytest.mark.parametrize(("threshold", "answerable"), [("0.4", True), (0.6, False)])
+async def test_an_earlier_step_can_set_the_threshold(threshold: object, answerable: bool) -> None:
+    settings = {"coverage_threshold_variable_selector": ["n", "needed"]}
+
+    found = await node(**settings).run(context(query="turtle leave", needed=threshold))
+
+    assert found.answerable is answerable
+
+
+@pytest.mark.parametrize("threshold", ["high", "", 2, "nan"])
+async def test_a_threshold_that_is_none_is_named(threshold: object) -> None:
+    settings = {"coverage_threshold_variable_selector": ["n", "needed"]}
+
+    with pytest.raises(NotAThreshold, match=repr(threshold)):
+        await node(**settings).run(context(query="turtle leave", needed=threshold))
 
 
 async def test_an_empty_question_finds_nothing() -> None:

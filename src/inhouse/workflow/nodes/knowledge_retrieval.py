@@ -6,9 +6,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from inhouse.core.errors import Invalid
 from inhouse.workflow.context import Context, Found, Passage
 from inhouse.workflow.node import Node, Outputs, node
 from inhouse.workflow.variables import Selector, as_text
+
+
+class NotAThreshold(Invalid):
+    """What an earlier step gave as the threshold is not a number from 0 to 1."""
 
 
 class Retrieval(BaseModel):
@@ -33,7 +38,8 @@ class KnowledgeRetrieval(Node):
     """Find passages in knowledge bases, and say whether they can carry an answer.
 
     Coverage is measured on the search query. When that was enriched and the words of the user alone shall decide
-    whether there is an answer, name them in `coverage_query_variable_selector`.
+    whether there is an answer, name them in `coverage_query_variable_selector`. An earlier step may set the threshold,
+    for example by how sure a classifier is.
     """
 
     query_variable_selector: Selector = ("sys", "query")
@@ -41,11 +47,14 @@ class KnowledgeRetrieval(Node):
     multiple_retrieval_config: Retrieval = Retrieval()
     coverage_query_variable_selector: Selector | None = None
     coverage_threshold: float | None = Field(default=None, ge=0, le=1)
+    coverage_threshold_variable_selector: Selector | None = None
 
     def reads(self) -> Iterable[tuple[str, ...]]:
         yield self.query_variable_selector
         if self.coverage_query_variable_selector:
             yield self.coverage_query_variable_selector
+        if self.coverage_threshold_variable_selector:
+            yield self.coverage_threshold_variable_selector
 
     async def run(self, context: Context) -> Retrieved:
         query = as_text(context.read(self.query_variable_selector)).strip()
@@ -64,14 +73,26 @@ class KnowledgeRetrieval(Node):
         return Retrieved(
             result=[_result(passage, position) for position, passage in enumerate(passages, start=1)],
             coverage=judgement.coverage,
-            answerable=bool(passages) and self._is_answerable(judgement),
+            answerable=bool(passages) and self._is_answerable(judgement, self._threshold(context)),
         )
 
     async def _search(self, context: Context, query: str, top_k: int) -> Found:
         return await context.services.retriever.search(context.principal, query, self.dataset_ids, top_k)
 
-    def _is_answerable(self, found: Found) -> bool:
-        return found.answerable if self.coverage_threshold is None else found.coverage >= self.coverage_threshold
+    def _threshold(self, context: Context) -> float | None:
+        if self.coverage_threshold_variable_selector is None:
+            return self.coverage_threshold
+        value = context.read(self.coverage_threshold_variable_selector)
+        try:
+            threshold = float(as_text(value))
+        except ValueError:
+            threshold = -1.0
+        if not 0 <= threshold <= 1:
+            raise NotAThreshold(f"{value!r} is not a coverage threshold.", hint="It is a number from 0 to 1.")
+        return threshold
+
+    def _is_answerable(self, found: Found, threshold: float | None) -> bool:
+        return found.answerable if threshold is None else found.coverage >= threshold
 
 
 def _result(passage: Passage, position: int) -> dict[str, Any]:

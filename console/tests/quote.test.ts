@@ -33,6 +33,12 @@ test('a Chinese sentence is marked', () => {
   expect(marked('年假按自然年计算。未休年假最多结转五天。逾期作废。', '未休年假最多可结转五天[1]')).toBe('未休年假最多结转五天。')
 })
 
+test('the number of a clause belongs to its sentence', () => {
+  expect(marked('1.9 其他。2.1 工牌丢失须在24小时内报告前台。2.2 补办免费。', '工牌丢失须在24小时内报告前台。[1]')).toBe(
+    '2.1 工牌丢失须在24小时内报告前台。',
+  )
+})
+
 test('nothing is lost or added by marking', () => {
   const parts = markClaim(PASSAGE, 'five unused days carry over')
 

@@ -3,7 +3,8 @@ export interface Part {
   marked: boolean
 }
 
-const SENTENCE = /[^.!?。！？；\n]*[.!?。！？；\n]*\s*/g
+/** A dot within a figure or a clause's number, as in 2.1, ends nothing. */
+const SENTENCE = /(?:[^.!?。！？；\n]|[.!?](?=\S))*[.!?。！？；\n]*\s*/g
 const ALIKE = 0.5
 const LETTERS = 3
 

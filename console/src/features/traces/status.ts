@@ -1,3 +1,4 @@
+import type { TraceSummary } from '@/api/types'
 import { t } from '@/locale'
 
 export const STATUSES = ['succeeded', 'partial-succeeded', 'failed', 'stopped'] as const
@@ -15,6 +16,12 @@ const isKnown = (status: string): status is keyof typeof TONES => status in TONE
 
 export const toneOf = (status: string) => (isKnown(status) ? TONES[status] : 'plain')
 export const wordOf = (status: string) => (isKnown(status) ? t(`traces.status.${status}`) : status)
+
+/** The versions that answered, such as `intent:2, default:quote`. */
+export const modelsOf = (trace: TraceSummary) =>
+  Object.entries(trace.model_versions)
+    .map(([name, version]) => `${name}:${version}`)
+    .join(', ')
 
 /** The question is what a reader looks for; other inputs are shown as they are. */
 export function brief(value: unknown): string {

@@ -80,6 +80,51 @@ def test_a_list_stays_a_list_behind_its_lead_in():
     assert "To claim expenses you need:\n- the original invoice\n- the approved travel request\n- boarding" in said
 
 
+PLACES = """3.1 The limit per night depends on the place:
+Place | Limit per night
+Rotterdam, Amsterdam | EUR 160
+Other places in Europe | EUR 140
+3.2 The limit may be exceeded during fairs.
+"""
+ERRORS = """Messages of the client:
+Message: E-23 Gateway unreachable; What to do: Use a phone hotspot
+Message: E-40 Too many sessions; What to do: Disconnect one device
+"""
+BROKEN = """Expense | Limit in
+China Limit in Rotterdam
+Meal, per person | CNY 200 | EUR 45
+Gift, per year | CNY 300 | EUR 50
+"""
+
+
+@pytest.mark.parametrize(
+    ("question", "row", "text"),
+    [
+        (
+            "How much may a room in Amsterdam cost per night?",
+            "Place: Rotterdam, Amsterdam; Limit per night: EUR 160",
+            PLACES,
+        ),
+        ("What does E-23 mean?", "Message: E-23 Gateway unreachable; What to do: Use a phone hotspot", ERRORS),
+        ("How much may a gift cost?", "Gift, per year | CNY 300 | EUR 50", BROKEN),
+    ],
+)
+def test_the_row_that_was_asked_for_is_quoted_whole(question: str, row: str, text: str):
+    assert ask(question, text).startswith((f"- {row} [1]", f"{row} [1]"))
+
+
+def test_words_in_brackets_behind_the_question_count_less_than_its_own():
+    text = "A visitor pass is valid for a day. Visitor registration closes at 16:00 at reception."
+
+    said = ask("How long is the pass valid? (visitor registration reception)", text)
+
+    assert said.startswith("A visitor pass is valid for a day.")
+
+
+def test_everyday_chinese_meets_formal_words():
+    assert ask("打车能报吗", "出租车费凭票报销。", "会议室提前预订。").startswith("出租车费凭票报销。")
+
+
 def test_the_number_of_a_clause_is_not_part_of_its_words():
     text = "4.1 Report a lost badge within 24 hours.\n4.2 A found badge is unblocked within 3 days. It costs 5.50 EUR."
 

@@ -243,7 +243,7 @@ def _units(source: Source) -> list[_Unit]:
             heading, lead, columns = under | terms(match[1]), frozenset(), []
         elif match := _ROW.fullmatch(line):
             cells = [cell.strip() for cell in (match[1] or match[2] or "").split("|")]
-            if not columns:
+            if not columns and (match[1] or not _NUMBER.search(line)):
                 columns = cells
             elif not _RULE.fullmatch(line):
                 add(_row(columns, cells), is_item=True)
@@ -284,7 +284,9 @@ def _is_row(line: str) -> bool:
 
 
 def _row(columns: Sequence[str], cells: Sequence[str]) -> str:
-    """A table row that can be read without its table: `Grade: M2; Hotel: 600`."""
+    """A table row that can be read without its table: `Grade: M2; Hotel: 600`; as it stands where names are missing."""
+    if len(columns) < len(cells):
+        return " | ".join(cells)
     named = [f"{column}: {cell}" if column else cell for column, cell in zip(columns, cells, strict=False) if cell]
     return "; ".join(named)
 

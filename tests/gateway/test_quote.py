@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from inhouse.gateway.quote import answer
@@ -176,3 +178,32 @@ def test_odd_content_gets_an_answer_all_the_same(content: object):
 
 def test_a_huge_prompt_is_answered_quickly():
     assert ask("rule about travel", *["Rule about travel. " * 20_000] * 30)
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "<source " * 400_000,
+        '<source id="1">' * 200_000,
+        f"<source {'a' * 1_990}>x</source>" * 1_000,
+        "\n" * 1_000_000 + "x",
+        *(
+            f'<source id="1">{body}</source>Question: b?'
+            for body in (
+                "|a\n" + "b\n" * 9_900,
+                "# a\n" + "b\n" * 9_900,
+                f".{' ' * 19_000}a",
+                "a: b" + "; a: b" * 60 + ";x",
+            )
+        ),
+    ],
+    ids=["openings", "open blocks", "attributes", "blank lines", "half a row", "heading", "blanks", "named row"],
+)
+@pytest.mark.timeout(20)
+def test_no_prompt_takes_long(prompt: str):
+    """Slow patterns hold the interpreter, and with it the whole server."""
+    started = time.thread_time()
+
+    assert answer([{"role": "user", "content": prompt}])
+
+    assert time.thread_time() - started < 1.5

@@ -17,6 +17,7 @@ _MAX_SOURCE_CHARS = 20_000
 _MAX_QUESTION_CHARS = 2_000
 _MAX_QUOTES = 3
 _MAX_LIST_ITEMS = 8
+_MAX_ALONE = 1_000
 _COVERED = 0.7
 _WORTH_ADDING = 0.4
 _UNDERSTOOD_COUNTS = 0.2
@@ -32,14 +33,14 @@ _NO_SOURCES = {
 
 _OPENING = re.compile(r"<source\b([^<>]{0,2000})>")
 _CLOSING = "</source>"
-_ATTRIBUTE = re.compile(r'(\w+)="([^"]*)"')
+_ATTRIBUTE = re.compile(r'\s(\w+)="([^"]*)"')
 _ESCAPED_TAG = re.compile(r"&lt;(?=/?source\b)", re.IGNORECASE)
 _QUESTION = re.compile(r"^[^\S\n]*(?:question|问题)\s*[:：]\s*", re.IGNORECASE | re.MULTILINE)
 _HEADING = re.compile(r"\s*#{1,6}\s+(.*)")
 _ITEM = re.compile(r"\s*(?:[-*•·]|\d{1,3}[.)、](?!\d)|[（(]?[一二三四五六七八九十\d]{1,3}[)）、])\s*(?=\S)")
 _CLAUSE = re.compile(r"\s*\d{1,3}(?:\.\d{1,3})+\.?\s+")
 _ROW = re.compile(r"\s*\|(.*)\|\s*|(.+ \| .+)")
-_NAMED_ROW = re.compile(r"[^:：;；。]{1,60}: [^;]+(?:; ?[^:：;；。]{1,60}: [^;]+)+")
+_NAMED_ROW = re.compile(r"[^:：;；。]{1,60}: [^;]+(?:;[^:：;；。]{1,61}: [^;]+)+")
 _RULE = re.compile(r"[\s|:-]+")
 _SENTENCE_END = re.compile(r"(?<=[。！？；!?])[”」』）)]*\s*|(?<=[.;])\s+(?=[A-Z\d\"“(\u4e00-\u9fff])")
 _CHINESE = re.compile(r"[\u3400-\u9fff]+")
@@ -253,7 +254,8 @@ def _units(source: Source) -> list[_Unit]:
             add(line, is_item=True)
         else:
             columns = []
-            for sentence in _sentences(_CLAUSE.sub("", line, count=1)):
+            number = _CLAUSE.match(line)
+            for sentence in _sentences(line[number.end() :] if number else line):
                 add(sentence)
                 lead = terms(sentence) if sentence.endswith((":", "：")) else frozenset()
     return found
@@ -276,7 +278,7 @@ def _lines(text: str) -> Iterable[str]:
 
 
 def _is_alone(line: str) -> bool:
-    return bool(_HEADING.fullmatch(line)) or _is_row(line) or line.endswith((":", "："))
+    return line.endswith((":", "：")) or (len(line) <= _MAX_ALONE and bool(_HEADING.fullmatch(line) or _is_row(line)))
 
 
 def _is_row(line: str) -> bool:

@@ -1,4 +1,5 @@
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,16 @@ def test_a_loaded_model_finds_the_label(artifact: Path, text: str, label: str):
 
     assert max(scores, key=lambda name: scores[name]) == label
     assert sum(scores.values()) == pytest.approx(1)
+
+
+def test_a_huge_text_is_read_as_far_as_the_model_reads(artifact: Path):
+    model = load(artifact)
+    started = time.thread_time()
+
+    [scores] = model.predict(["vpn " + "holiday " * 500_000])
+
+    assert time.thread_time() - started < 0.2
+    assert scores == model.predict(["vpn " + "holiday " * 100])[0]
 
 
 def test_a_text_scores_the_same_alone_and_in_a_batch(artifact: Path):

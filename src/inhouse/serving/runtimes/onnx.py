@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
 
 NETWORK, TOKENIZER = "model.onnx", "tokenizer.json"
+CHARS_PER_TOKEN = 32
+"""No text needs more to fill the tokens that a model reads: the rest of a huge one is not even tokenized."""
 
 
 class OnnxRuntime:
@@ -48,11 +50,12 @@ class OnnxClassifier:
         self._tokenizer = tokenizer
         self._labels = manifest.labels
         self._temperature = manifest.temperature
+        self._max_chars = manifest.max_length * CHARS_PER_TOKEN
         self._inputs = [node.name for node in session.get_inputs()]
         self._output = session.get_outputs()[0].name
 
     def predict(self, texts: Sequence[str]) -> list[Scores]:
-        encodings = self._tokenizer.encode_batch(list(texts))
+        encodings = self._tokenizer.encode_batch([text[: self._max_chars] for text in texts])
         (logits,) = self._session.run([self._output], {name: _tensor(name, encodings) for name in self._inputs})
         probabilities = _softmax(np.asarray(logits, dtype=np.float64) / self._temperature)
         return [dict(zip(self._labels, row, strict=True)) for row in probabilities.tolist()]

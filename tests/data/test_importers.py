@@ -75,6 +75,8 @@ def test_a_label_with_one_example_is_warned_about() -> None:
         (b"text,text\na,b\n", "rows.csv", "same name"),
         (b"a,b\n", "rows.exe", "not a kind of file"),
         (b"[" * 100_000, "rows.json", "not JSON"),
+        (b"[" * 100_000, "rows.jsonl", "Line 1"),
+        (b"text,label\n" + b"a,b\n" * 2_000 + b"a\0,b\n", "rows.csv", "not a text file"),
     ],
 )
 def test_an_unreadable_file_says_why(data: bytes, filename: str, message: str) -> None:
@@ -94,3 +96,23 @@ def test_a_mapping_names_the_columns() -> None:
 
     assert preview.examples[0].label == "b"
     assert preview.examples[0].meta == {"lang": "en"}
+
+
+@pytest.mark.parametrize("name", ["text", "label", "note"])
+@pytest.mark.parametrize("escape", [r"\ud800", r"\u0000"])
+def test_what_no_text_can_hold_is_replaced_where_it_can_be_seen(name: str, escape: str) -> None:
+    row = f'{{"text": "a", "label": "b", "{name}": "x{escape}y"}}'
+
+    preview = read(row.encode(), "rows.jsonl")
+
+    assert preview.sample[0][name] == "x\ufffdy"
+
+
+def test_a_line_ends_where_json_lines_end() -> None:
+    preview = read('{"text": "one\u2028line", "label": "b"}\r\n'.encode(), "rows.jsonl")
+
+    assert preview.examples[0].text == "one\u2028line"
+
+
+def test_a_cut_off_utf16_file_is_read_as_far_as_it_goes() -> None:
+    assert read("text,label\na,bb".encode("utf-16")[:-1], "rows.csv").count == 1

@@ -20,11 +20,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.schema import SchemaItem
 
-from inhouse.core.errors import Misconfigured
+from inhouse.core.errors import Invalid, Misconfigured
 
 metadata = MetaData(
     naming_convention={
@@ -54,6 +54,10 @@ class DatabaseUnreachable(Misconfigured):
     """The configured database cannot be opened."""
 
 
+class Unstorable(Invalid):
+    """A value that no column can hold: a NUL character, or a text or number that is too large."""
+
+
 class Database:
     """One database. `read()` and `write()` give a connection inside a transaction.
 
@@ -69,17 +73,17 @@ class Database:
 
     @contextmanager
     def read(self) -> Generator[Connection]:
-        with self.engine.connect() as conn:
+        with _refusing_values(), self.engine.connect() as conn:
             yield conn
 
     @contextmanager
     def write(self) -> Generator[Connection]:
         """A transaction that commits at the end of the block and rolls back on an error."""
         if not self.is_sqlite:
-            with self.engine.begin() as conn:
+            with _refusing_values(), self.engine.begin() as conn:
                 yield conn
             return
-        with self._writing, self.engine.connect() as conn:
+        with self._writing, _refusing_values(), self.engine.connect() as conn:
             conn.exec_driver_sql("BEGIN IMMEDIATE")
             try:
                 yield conn
@@ -104,6 +108,17 @@ class Database:
 
     def dispose(self) -> None:
         self.engine.dispose()
+
+
+@contextmanager
+def _refusing_values() -> Generator[None]:
+    """Tell values that cannot be stored apart from a database that is broken."""
+    try:
+        yield
+    except (DataError, OverflowError) as error:
+        raise Unstorable(
+            "A value cannot be stored.", hint="It holds a NUL character, or a text or number that is too large."
+        ) from error
 
 
 def driver_url(url: str) -> str:

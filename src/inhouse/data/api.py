@@ -80,7 +80,7 @@ def _mapping(text: str) -> dict[str, str] | None:
         return None
     try:
         mapping = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         mapping = None
     if not isinstance(mapping, dict) or not all(isinstance(column, str) for column in mapping.values()):
         raise BadMapping("The mapping is not a JSON object.", hint='Like {"text": "question", "label": "intent"}.')

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ MAX_ROWS = 1_000_000
 MAX_TEXT = 20_000
 MAX_PROBLEMS = 200
 SAMPLE = 20
+_UNFIT = re.compile("[\0\ud800-\udfff]")
 _ENCODINGS = ["gb18030", "big5", "shift_jis", "euc_kr", "cp1252"]
 _TEXT_NAMES = ("text", "utterance", "question", "query", "sentence", "content", "文本", "问题", "问句", "内容")
 _LABEL_NAMES = ("label", "intent", "category", "class", "target", "标签", "意图", "类别", "分类")
@@ -88,8 +90,8 @@ def decode(data: bytes) -> tuple[str, str]:
     if not data.strip():
         raise FileUnreadable("The file is empty.")
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return data.decode("utf-16"), "utf-16"
-    if b"\0" in data[:4096]:
+        return data.decode("utf-16", errors="replace"), "utf-16"
+    if b"\0" in data:
         raise FileUnreadable("This is not a text file.", hint="Export it as CSV, JSON or JSON lines.")
     try:
         return data.decode("utf-8-sig"), "utf-8"
@@ -135,16 +137,16 @@ def _csv(text: str, delimiter: str | None) -> list[dict[str, Any]]:
 
 
 def _json_lines(text: str) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise FileUnreadable(f"Line {number} is not JSON: {error}.") from error
         if not isinstance(row, dict):
             raise FileUnreadable(f"Line {number} is not a JSON object.", hint='Like {"text": "…", "label": "…"}.')
-        yield row
+        yield _mended(row)
 
 
 def _json(text: str) -> list[dict[str, Any]]:
@@ -156,7 +158,16 @@ def _json(text: str) -> list[dict[str, Any]]:
         rows = next((value for value in rows.values() if isinstance(value, list)), None)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise FileUnreadable("The JSON is not a list of objects.", hint='Like [{"text": "…", "label": "…"}, …].')
-    return rows
+    return _mended(rows)
+
+
+def _mended(value: Any) -> Any:
+    """A value of JSON with a visible mark for what JSON can write and no text can hold: NUL, half a character."""
+    if isinstance(value, str):
+        return value if value.isprintable() else _UNFIT.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {_mended(name): _mended(item) for name, item in value.items()}
+    return [_mended(item) for item in value] if isinstance(value, list) else value
 
 
 def _mapping(columns: list[str], given: Mapping[str, str] | None) -> dict[str, str]:

@@ -4,13 +4,13 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from inhouse.core.asgi import Receive, Scope, Send
 from inhouse.core.db import Database
 from inhouse.core.principal import Principal
 from inhouse.serving.asgi import PredictApp
 from inhouse.serving.deployments import Deployments
 from inhouse.serving.pool import Pool
 from inhouse.serving.predictor import Predictor
-from inhouse.core.asgi import Receive, Scope, Send
 
 from .conftest import Shelf
 

@@ -80,12 +80,15 @@ class Desk:
     db: Database
     chat: ScriptedChatModel
     burst: int = 60
+    predictor: FixedPredictor = field(
+        default_factory=lambda: FixedPredictor({LEAVE: "leave", "hotel": "travel"}, version=2)
+    )
     users: dict[str, Principal] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         services = fixed_services(
             chat=self.chat,
-            predictor=FixedPredictor({"How many days of annual leave?": "leave", "hotel": "travel"}, version=2),
+            predictor=self.predictor,
             retriever=FixedRetriever({"policies": PASSAGES}),
         )
         self.traces = Traces(self.db)

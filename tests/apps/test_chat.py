@@ -4,10 +4,11 @@ import json
 import httpx
 import pytest
 
+from inhouse.apps.store import Figures
 from inhouse.core.db import Database
 from inhouse.core.errors import Unavailable
 from inhouse.core.principal import Principal
-from inhouse.testing.services import ScriptedChatModel
+from inhouse.testing.services import FixedPredictor, ScriptedChatModel
 
 from .conftest import LEAVE, Browser, Desk, ask, events, graph
 
@@ -104,6 +105,22 @@ async def test_a_failed_run_is_an_event_with_hint_and_trace_and_a_stored_message
     assert data["error"]["trace_id"] == told[0][1]["trace_id"]
     [message] = stored.json()["items"]
     assert (message["status"], message["answer"], message["error"]) == ("failed", "You ", data["error"])
+
+
+async def test_a_version_that_cannot_predict_is_counted_among_its_failures(
+    desk: Desk, chat: ScriptedChatModel, principal: Principal
+):
+    predictor = FixedPredictor({}, version=3, error=RuntimeError("broken weights"))
+    with Desk(desk.db, chat, predictor=predictor).running() as broken:
+        broken.apps.refresh()
+        async with broken.as_user(principal) as http:
+            await http.post("/apps/helpdesk/chat", json={"query": LEAVE})
+        broken.conversations.drain()
+
+    [conversation] = broken.conversations.list(principal)
+    [message] = broken.conversations.messages(principal, conversation.id)
+    assert (message.status, message.model_versions) == ("failed", {"intent": 3})
+    assert broken.feedbacks.figures(principal, "intent") == {3: Figures(answers=1, failed=1, up=0, down=0)}
 
 
 async def test_a_failed_run_in_one_piece_is_an_http_error(sqlite: Database, principal: Principal, desk: Desk):

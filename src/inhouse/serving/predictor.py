@@ -37,6 +37,10 @@ class Predictor:
         self._deployments = deployments
         self._default_model = default_model
 
+    def choose(self, principal: Principal, model: str, key: str) -> int:
+        """The version that traffic chooses for this key, known before it has to answer."""
+        return self._deployments.choose(principal, model, key)
+
     async def predict(
         self,
         principal: Principal,
@@ -55,7 +59,7 @@ class Predictor:
             raise NothingToPredict("There is no text to predict.", hint='Send {"text": "…"} or {"texts": ["…"]}.')
         model = model or self._default_model or self._deployments.first(principal).model
         if version is None:
-            version = self._deployments.choose(principal, model, key or new_id("key"))
+            version = self.choose(principal, model, key or new_id("key"))
         served = await self._pool.get(Key(principal.workspace_id, model, version))
         threshold = served.manifest.unknown_threshold
         return [

@@ -64,22 +64,28 @@ class FixedPrediction:
 
 
 class FixedPredictor:
-    """Labels texts from a table; a text that is not in it gets the first label, unknown."""
+    """Labels texts from a table; a text that is not in it gets the first label, unknown. With an error, it fails."""
 
-    def __init__(self, labels: Mapping[str, str], *, version: int = 1) -> None:
+    def __init__(self, labels: Mapping[str, str], *, version: int = 1, error: Exception | None = None) -> None:
         self._labels = labels
         self._version = version
+        self._error = error
+
+    def choose(self, principal: Principal, model: str, key: str) -> int:
+        return self._version
 
     async def predict(
-        self, principal: Principal, model: str, texts: Sequence[str], *, key: str = ""
+        self, principal: Principal, model: str, texts: Sequence[str], *, version: int | None = None
     ) -> list[FixedPrediction]:
-        return [self._predict(model, text) for text in texts]
+        if self._error is not None:
+            raise self._error
+        return [self._predict(model, text, version or self._version) for text in texts]
 
-    def _predict(self, model: str, text: str) -> FixedPrediction:
+    def _predict(self, model: str, text: str, version: int) -> FixedPrediction:
         known = text in self._labels
         label = self._labels[text] if known else next(iter(self._labels.values()), "none")
         score = 0.9 if known else 0.1
-        return FixedPrediction(label, score, {label: score}, known, model, self._version)
+        return FixedPrediction(label, score, {label: score}, known, model, version)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,8 +29,10 @@ class Prediction(Protocol):
 class Predictor(Protocol):
     """The served models. Requests with the same key meet the same version."""
 
+    def choose(self, principal: Principal, model: str, key: str) -> int: ...
+
     async def predict(
-        self, principal: Principal, model: str, texts: Sequence[str], *, key: str = ""
+        self, principal: Principal, model: str, texts: Sequence[str], *, version: int | None = None
     ) -> Sequence[Prediction]: ...
 
 
@@ -137,7 +139,7 @@ class Context:
     say: Callable[[str, str], None]
     """Stream a piece of the output of that name."""
     note_model: Callable[[str, int | str], None]
-    """Remember which version of a model answered."""
+    """Remember which version of a model is asked, before it can fail."""
 
     @property
     def traffic_key(self) -> str:

@@ -42,10 +42,10 @@ class Classify(Node):
 
     async def run(self, context: Context) -> Classified:
         text = as_text(context.read(self.query_variable_selector))
-        [best] = await context.services.predictor.predict(
-            context.principal, self.model, [text], key=context.traffic_key
-        )
-        context.note_model(best.model, best.version)
+        predictor = context.services.predictor
+        version = predictor.choose(context.principal, self.model, context.traffic_key)
+        context.note_model(self.model, version)  # first: a version that fails must be known to the guards
+        [best] = await predictor.predict(context.principal, self.model, [text], version=version)
         return Classified(
             label=best.label,
             score=best.score,

@@ -1,7 +1,10 @@
 import threading
 from collections.abc import Sequence
 
-from inhouse.core.behind import WriteBehind
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from inhouse.core.behind import PAUSES_S, WriteBehind
 
 
 def test_everything_put_is_written_in_order() -> None:
@@ -64,3 +67,39 @@ def test_drain_waits_for_what_was_put() -> None:
 
     assert len(written) == 1000
     behind.close()
+
+
+def test_drain_does_not_wait_for_what_is_put_later() -> None:
+    def flush(items: Sequence[int]) -> None:
+        behind.put(items[-1] + 1)  # there is always something more to write
+
+    behind = WriteBehind[int](flush, max_batch=1)
+    behind.start()
+    behind.put(0)
+
+    waiting = threading.Thread(target=behind.drain, daemon=True)
+    waiting.start()
+    waiting.join(5)
+
+    assert not waiting.is_alive()
+
+
+@pytest.mark.parametrize(("failures", "lost"), [(len(PAUSES_S), 0), (len(PAUSES_S) + 1, 2)])
+def test_a_database_that_is_away_is_waited_for_a_while(failures: int, lost: int) -> None:
+    written: list[int] = []
+    pauses: list[float] = []
+    errors = [OperationalError("INSERT", {}, OSError("away"))] * failures
+
+    def flush(items: Sequence[int]) -> None:
+        if errors:
+            raise errors.pop()
+        written.extend(items)
+
+    behind = WriteBehind[int](flush, sleep=pauses.append)
+    for number in range(2):
+        behind.put(number)
+    behind.start()
+    behind.close()
+
+    assert (len(written), behind.failed) == (2 - lost, lost)
+    assert pauses == list(PAUSES_S)

@@ -1,5 +1,7 @@
 """The database: SQLite by default, PostgreSQL when a company outgrows it. Same SQL on both."""
 
+import logging
+import sqlite3
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -20,11 +22,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.schema import SchemaItem
 
-from inhouse.core.errors import Invalid, Misconfigured
+from inhouse.core.errors import Conflict, Invalid, Misconfigured, Unavailable
+
+_log = logging.getLogger(__name__)
 
 metadata = MetaData(
     naming_convention={
@@ -50,8 +54,18 @@ def owned(name: str, *items: SchemaItem) -> Table:
     return Table(name, metadata, *(item for item in items if isinstance(item, Column)), *belonging, *rest)
 
 
-class DatabaseUnreachable(Misconfigured):
-    """The configured database cannot be opened."""
+class DatabaseNotSupported(Misconfigured):
+    """The configured database is none that we speak to."""
+
+
+class DatabaseAway(Unavailable):
+    """The database does not answer: it is down, starting, full or locked."""
+
+
+class Overtaken(Conflict):
+    """Somebody else wrote the same thing, or removed what it belongs to, at the same moment."""
+
+    retryable = True
 
 
 class Unstorable(Invalid):
@@ -73,17 +87,17 @@ class Database:
 
     @contextmanager
     def read(self) -> Generator[Connection]:
-        with _refusing_values(), self.engine.connect() as conn:
+        with _translating(), self.engine.connect() as conn:
             yield conn
 
     @contextmanager
     def write(self) -> Generator[Connection]:
         """A transaction that commits at the end of the block and rolls back on an error."""
         if not self.is_sqlite:
-            with _refusing_values(), self.engine.begin() as conn:
+            with _translating(), self.engine.begin() as conn:
                 yield conn
             return
-        with self._writing, _refusing_values(), self.engine.connect() as conn:
+        with self._writing, _translating(), self.engine.connect() as conn:
             conn.exec_driver_sql("BEGIN IMMEDIATE")
             try:
                 yield conn
@@ -93,14 +107,9 @@ class Database:
             conn.commit()
 
     def check(self) -> None:
-        """Raise `DatabaseUnreachable` when the database does not answer."""
-        try:
-            with self.read() as conn:
-                conn.execute(text("SELECT 1"))
-        except OperationalError as error:
-            raise DatabaseUnreachable(
-                f"The database does not answer: {error.orig}.", hint="Check INHOUSE_DATABASE and that the server runs."
-            ) from error
+        """Raise `DatabaseAway` when the database does not answer."""
+        with self.read() as conn:
+            conn.execute(text("SELECT 1"))
 
     def create_all(self) -> None:
         """Make every table at once (tests; installations use migrations)."""
@@ -111,13 +120,22 @@ class Database:
 
 
 @contextmanager
-def _refusing_values() -> Generator[None]:
-    """Tell values that cannot be stored apart from a database that is broken."""
+def _translating() -> Generator[None]:
+    """Tell what the database refuses apart from a database that is away. A wrong query stays unexpected."""
     try:
         yield
     except (DataError, OverflowError) as error:
         raise Unstorable(
             "A value cannot be stored.", hint="It holds a NUL character, or a text or number that is too large."
+        ) from error
+    except IntegrityError as error:
+        raise Overtaken("Somebody changed the same thing at the same moment.", hint="Try again.") from error
+    except OperationalError as error:
+        if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+            raise
+        _log.error("The database does not answer: %s", error.orig)  # names hosts: not for everybody who asks
+        raise DatabaseAway(
+            "The database does not answer.", hint="Check INHOUSE_DATABASE and that its server runs; the log says more."
         ) from error
 
 
@@ -144,5 +162,5 @@ def _sqlite(url: str) -> Engine:
 def _postgresql(url: str, pool_size: int) -> Engine:
     name = make_url(url).get_backend_name()
     if name != "postgresql":
-        raise DatabaseUnreachable(f"{name!r} databases are not supported.", hint="Use sqlite:/// or postgresql://.")
+        raise DatabaseNotSupported(f"{name!r} databases are not supported.", hint="Use sqlite:/// or postgresql://.")
     return create_engine(url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True)

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,33 @@ def test_a_listing_cannot_write_outside(blobs: Blobs, tmp_path: Path) -> None:
         blobs.materialize(listing, tmp_path / "cache")
 
     assert not (tmp_path / "outside").exists()
+
+
+def test_a_blob_that_was_cut_off_is_written_again(blobs: Blobs, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"content")
+    digest = blobs.put_file(source)
+    [stored] = [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()]
+
+    stored.write_bytes(b"con")
+    blobs.put_file(source)
+    assert blobs.get(digest) == b"content"
+
+    stored.write_bytes(b"")
+    blobs.put(b"content")
+    assert blobs.get(digest) == b"content"
+
+
+def test_a_file_and_its_name_are_on_the_disk_before_they_count(
+    blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+    (tmp_path / "source").write_bytes(b"content")
+
+    digest = blobs.put_file(tmp_path / "source")
+
+    shelf = tmp_path / "blobs" / digest.removeprefix("sha256:")[:2]
+    draft, *directories = map(Path, synced)
+    assert draft.parent == shelf
+    assert directories == [shelf, shelf.parent]

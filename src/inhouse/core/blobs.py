@@ -47,7 +47,7 @@ class Blobs:
         """Store bytes and return their digest, `sha256:<hex>`."""
         digest = _digest(data)
         path = self._path(digest)
-        if not self._fs.exists(path):
+        if not self._has(path, len(data)):
             self._publish(path, data)
         return digest
 
@@ -55,10 +55,10 @@ class Blobs:
         """Store a file's content; the file may be larger than memory."""
         digest = file_digest(source)
         path = self._path(digest)
-        if not self._fs.exists(path):
+        if not self._has(path, source.stat().st_size):
             draft = self._draft(path)
             self._fs.put_file(str(source), draft)
-            self._fs.mv(draft, path)
+            self._settle(draft, path)
         return digest
 
     def get(self, digest: str) -> bytes:
@@ -120,10 +120,25 @@ class Blobs:
         draft = self._draft(path)
         with self._fs.open(draft, "wb") as file:
             file.write(data)
-            if isinstance(self._fs, LocalFileSystem):
-                file.flush()
-                os.fsync(file.fileno())
-        self._fs.mv(draft, path)
+        self._settle(draft, path)
+
+    def _has(self, path: str, size: int) -> bool:
+        """Whether the blob is there in full: a crash may have cut off one that was never synced."""
+        try:
+            return self._fs.size(path) == size
+        except FileNotFoundError:
+            return False
+
+    def _settle(self, draft: str, path: str) -> None:
+        """Give a finished draft its name. On a local disk both survive a power cut from here on."""
+        if not isinstance(self._fs, LocalFileSystem):
+            self._fs.mv(draft, path)
+            return
+        _sync(draft)
+        os.replace(draft, path)
+        shelf = os.path.dirname(path)
+        for directory in (shelf, os.path.dirname(shelf)):
+            _sync(directory)
 
     def _draft(self, path: str) -> str:
         """A name beside the final one: moving it there is atomic on a local disk."""
@@ -140,6 +155,15 @@ class Blobs:
 def file_digest(path: Path) -> str:
     with path.open("rb") as file:
         return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+
+def _sync(path: str) -> None:
+    """Bring a file, or the names in a directory, onto the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _digest(data: bytes) -> str:

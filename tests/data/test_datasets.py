@@ -1,11 +1,20 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from inhouse.core.blobs import Blobs
 from inhouse.core.db import Database
 from inhouse.core.principal import Principal
-from inhouse.data.datasets import BadName, BadRows, DatasetExists, DatasetNotFound, Datasets, NothingNew
+from inhouse.data.datasets import (
+    BadName,
+    BadRows,
+    DatasetExists,
+    DatasetNotFound,
+    Datasets,
+    NothingNew,
+    VersionMeanwhile,
+)
 from inhouse.data.examples import Example
 from inhouse.data.split import LeaksIntoTest
 
@@ -77,6 +86,26 @@ def test_rows_of_the_test_split_are_refused(datasets: Datasets, principal: Princ
         datasets.add(principal, "desk", [Example(f"  {held_out.text.upper()}! ", "leave")], note="")
 
     assert len(datasets.versions(principal, "desk")) == 1
+
+
+def test_of_two_who_add_at_once_nobodys_rows_are_lost(
+    datasets: Datasets, principal: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datasets.create(principal, "desk", CSV.encode(), "rows.csv")
+    read = datasets.examples
+
+    def read_while_somebody_adds(*args: Any, **kwargs: Any) -> list[Example]:
+        rows = read(*args, **kwargs)
+        monkeypatch.undo()
+        datasets.add(principal, "desk", [Example("first", "leave")], note="")
+        return rows
+
+    monkeypatch.setattr(datasets, "examples", read_while_somebody_adds)
+
+    with pytest.raises(VersionMeanwhile):
+        datasets.add(principal, "desk", [Example("second", "leave")], note="")
+
+    assert [row.text for row in datasets.examples(principal, "desk") if row.text == "first"] == ["first"]
 
 
 def test_adding_what_is_there_is_refused(datasets: Datasets, principal: Principal) -> None:

@@ -55,10 +55,12 @@ class Rooms:
     feedbacks: Feedbacks
     folder: Path
 
-    def add_version(self, who: Principal, keywords: dict[str, str], *, taught: int = 1) -> ModelVersion:
+    def add_version(
+        self, who: Principal, keywords: dict[str, str], *, taught: int = 1, dataset: str = ""
+    ) -> ModelVersion:
         """Register a version that knows these words."""
         directory = tiny_classifier(self.folder / new_id("artifact"), LABELS, keywords)
-        lineage = {"dataset": f"{DATASET}@v{taught}", "recipe": "classify", "config": {}, "seed": 0}
+        lineage = {"dataset": dataset or f"{DATASET}@v{taught}", "recipe": "classify", "config": {}, "seed": 0}
         version = self.registry.register(who, MODEL, directory, kind="classify", metrics={}, lineage=lineage)
         shutil.rmtree(directory)
         return version

@@ -1,9 +1,9 @@
 import pytest
 
 from inhouse.core.principal import Principal
-from inhouse.loop.loop import SameVersion
+from inhouse.loop.loop import OtherDataset, SameVersion
 
-from .conftest import DATASET, MODEL, WORDS, Rooms
+from .conftest import CSV, DATASET, MODEL, WORDS, Rooms
 
 
 async def taught(live: Rooms, principal: Principal) -> Rooms:
@@ -46,6 +46,26 @@ async def test_a_poisoned_version_is_rejected_and_what_it_learned_is_quarantined
         row.text for row in live.datasets.examples(principal, DATASET, version.number) if "feedback" in row.source
     ]
     assert (version.parent, sources) == (1, ["token is lost"])
+
+
+async def test_what_was_rejected_is_found_however_many_versions_held_it(live: Rooms, principal: Principal) -> None:
+    live.loop.review.accept(principal, live.correct(principal, "hotel please", said="travel", label="leave"))
+    live.loop.review.make_dataset(principal, MODEL)
+    live.loop.review.make_dataset(principal, MODEL)
+    wrong = {"hotel": "leave", "flight": "leave", "holiday": "travel", "vacation": "travel"}
+    live.add_version(principal, wrong, taught=2)
+
+    await live.loop.gate(principal, MODEL, 2)
+
+    assert live.loop.review.waiting(principal, MODEL) == []
+
+
+async def test_no_candidate_brings_its_own_exam(live: Rooms, principal: Principal) -> None:
+    live.datasets.create(principal, "mine", CSV.replace("leave", "token").encode(), "rows.csv")
+    live.add_version(principal, {"holiday": "token"}, dataset="mine@v1")
+
+    with pytest.raises(OtherDataset, match="'mine'"):
+        await live.loop.gate(principal, MODEL, 2)
 
 
 async def test_a_version_is_not_compared_with_itself(live: Rooms, principal: Principal) -> None:

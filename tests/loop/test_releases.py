@@ -7,7 +7,7 @@ from inhouse.loop.releases import BadShare, NotApproved, ReleaseNotFound, Releas
 from inhouse.models.registry import ModelNotFound
 from inhouse.serving.artifact import ArtifactBroken
 
-from .conftest import MODEL, Rooms
+from .conftest import MODEL, WORDS, Rooms
 from .test_loop import taught
 
 
@@ -63,6 +63,33 @@ async def test_rolling_back_restores_the_former_version(live: Rooms, principal: 
     assert (ended.status, ended.reason) == ("rolled_back", "It felt wrong.")
     assert await served(live, principal, 20) == {1: 20}
     assert live.registry.aliases(principal, MODEL) == {"live": 1}
+
+
+async def test_a_promotion_is_not_undone_under_a_running_canary(live: Rooms, principal: Principal) -> None:
+    await approved(live, principal)
+    first = await live.loop.releases.start(principal, MODEL, 2)
+    live.loop.releases.promote(principal, first.id)
+    live.loop.review.accept(principal, live.correct(principal, "beach time", said="leave", label="token"))
+    live.loop.review.make_dataset(principal, MODEL)
+    live.add_version(principal, {**WORDS, "beach": "token"}, taught=3)
+    assert (await live.loop.gate(principal, MODEL, 3)).decision == "promote"
+    await live.loop.releases.start(principal, MODEL, 3)
+
+    with pytest.raises(ReleaseRunning):
+        live.loop.releases.roll_back(principal, first.id, "")
+
+    assert live.registry.aliases(principal, MODEL) == {"live": 2, "candidate": 3}
+
+
+async def test_rolling_back_takes_the_good_news_back(live: Rooms, principal: Principal) -> None:
+    await approved(live, principal)
+    release = await live.loop.releases.start(principal, MODEL, 2)
+    live.loop.releases.promote(principal, release.id)
+
+    live.loop.releases.roll_back(principal, release.id, "")
+
+    fixed = [item.message.fixed_in for item in live.loop.review.inbox(principal, "accepted")]
+    assert fixed == [None] * 6
 
 
 async def test_the_traffic_is_the_same_after_a_restart(live: Rooms, principal: Principal) -> None:

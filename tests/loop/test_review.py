@@ -76,6 +76,28 @@ async def test_a_correction_that_is_a_test_row_is_left_out_and_named(live: Rooms
     assert version.count == 61
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+async def test_a_correction_with_nothing_to_teach_waits_no_more(live: Rooms, principal: Principal, split: str) -> None:
+    row = live.datasets.examples(principal, DATASET, split=split)[0]
+    live.loop.review.accept(principal, live.correct(principal, f"{row.text}!", said="travel", label=row.label))
+
+    with pytest.raises(NothingAccepted, match="test rows or training rows"):
+        live.loop.review.make_dataset(principal, MODEL)
+
+    assert live.loop.review.waiting(principal, MODEL) == []
+
+
+async def test_rejecting_a_changed_opinion_takes_back_what_it_taught(live: Rooms, principal: Principal) -> None:
+    message = live.answer(principal, "my kestrel", label="travel")
+    feedback = live.feedbacks.give(principal, message.id, Opinion("down", corrected_label="token")).id
+    live.loop.review.accept(principal, feedback)
+    live.feedbacks.give(principal, message.id, Opinion("down", corrected_label="leave"))
+
+    live.loop.review.reject(principal, feedback)
+
+    assert live.loop.review.waiting(principal, MODEL) == []
+
+
 async def test_without_corrections_there_is_no_new_dataset(live: Rooms, principal: Principal) -> None:
     with pytest.raises(NothingAccepted):
         live.loop.review.make_dataset(principal, MODEL)

@@ -99,17 +99,17 @@ class Feedbacks:
         with self._db.read() as conn:
             return store.count_answers(conn, principal)
 
-    def set_status(self, conn: Connection, principal: Principal, feedback_id: str, status: str) -> None:
-        """Note the outcome of a review in the caller's transaction."""
-        if status not in (OPEN, ACCEPTED, REJECTED):
-            raise BadFeedback(f"{status!r} is no status of feedback.", hint=f"Use {OPEN}, {ACCEPTED} or {REJECTED}.")
+    def set_status(self, conn: Connection, principal: Principal, feedback_id: str, status: str) -> bool:
+        """Note the outcome of a review in the caller's transaction; False when it was not open any more."""
+        if status not in (ACCEPTED, REJECTED):
+            raise BadFeedback(f"{status!r} is no outcome of a review.", hint=f"Use {ACCEPTED} or {REJECTED}.")
         _item(conn, principal, feedback_id)
-        store.update_feedback(conn, principal, feedback_id, {"status": status})
+        return store.update_feedback(conn, principal, feedback_id, {"status": status}, status=OPEN)
 
     def mark_fixed(
-        self, conn: Connection, principal: Principal, message_ids: Collection[str], model: str, version: int
+        self, conn: Connection, principal: Principal, message_ids: Collection[str], model: str, version: int | None
     ) -> None:
-        """Let messages tell which model version now gets them right, in the caller's transaction."""
+        """Let messages tell which version now gets them right, or that none does, in the caller's transaction."""
         store.mark_fixed(conn, principal, message_ids, model, version)
 
     def figures(self, principal: Principal, model: str, *, since: float = 0.0) -> Mapping[int, Figures]:

@@ -20,6 +20,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    null,
     select,
     update,
 )
@@ -298,11 +299,14 @@ def lock_message(conn: Connection, principal: Principal, message_id: str) -> Mes
     return _message(row) if row else None
 
 
-def mark_fixed(conn: Connection, principal: Principal, message_ids: Collection[str], model: str, version: int) -> None:
+def mark_fixed(
+    conn: Connection, principal: Principal, message_ids: Collection[str], model: str, version: int | None
+) -> None:
+    """Note the version that gets these right; None takes the note back."""
     conn.execute(
         update(messages)
         .where(messages.c.workspace_id == principal.workspace_id, messages.c.id.in_(message_ids))
-        .values(fixed_in={"model": model, "version": version})
+        .values(fixed_in=null() if version is None else {"model": model, "version": version})
     )
 
 
@@ -321,12 +325,14 @@ def insert_feedback(conn: Connection, item: Feedback) -> None:
     )
 
 
-def update_feedback(conn: Connection, principal: Principal, feedback_id: str, values: Mapping[str, object]) -> None:
-    conn.execute(
-        update(feedback)
-        .where(feedback.c.workspace_id == principal.workspace_id, feedback.c.id == feedback_id)
-        .values(**values, updated_at=now())
-    )
+def update_feedback(
+    conn: Connection, principal: Principal, feedback_id: str, values: Mapping[str, object], *, status: str = ""
+) -> bool:
+    """Change feedback, if it is in this status (any when empty); False when it is not."""
+    mine = (feedback.c.workspace_id == principal.workspace_id, feedback.c.id == feedback_id)
+    condition = (*mine, feedback.c.status == status) if status else mine
+    changed = conn.execute(update(feedback).where(*condition).values(**values, updated_at=now()))
+    return changed.rowcount > 0
 
 
 def delete_feedback(conn: Connection, principal: Principal, feedback_id: str) -> None:

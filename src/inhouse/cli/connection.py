@@ -32,8 +32,8 @@ class Connection:
 
     @property
     def names_server(self) -> bool:
-        """Whether a server was named, rather than left to be found."""
-        return bool(self._url or client_defaults()[0])
+        """Whether this command names a server, rather than leaving it to be found."""
+        return bool(self._url)
 
     @property
     def key(self) -> str:

@@ -39,7 +39,8 @@ def show_error(error: InhouseError) -> int:
     if not sys.stderr.isatty() and "json" in sys.argv:
         print(json.dumps(error.wire(), ensure_ascii=False), file=sys.stderr)
     else:
-        say.print(f"[red]Error:[/red] {error.message}", markup=True)
+        say.print("Error:", style="red", end=" ")
+        say.print(error.message, markup=False)
         if error.hint:
             say.print(f"  {error.hint}", markup=False)
     return _EXIT_CODES.get(error.kind, 1)

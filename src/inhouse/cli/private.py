@@ -10,6 +10,7 @@ from pathlib import Path
 from inhouse.cli.connection import ADMIN_KEY
 from inhouse.core.children import python, spawn
 from inhouse.core.errors import Unavailable
+from inhouse.core.settings import plain_environment
 
 READY = "inhouse is ready: "
 STOP_S = 20
@@ -24,7 +25,7 @@ def private_server() -> Iterator[tuple[str, str]]:
     """Start a server on a free port and a new data directory; give its URL and admin key; end it afterwards."""
     with tempfile.TemporaryDirectory(prefix="inhouse-") as home, (Path(home) / "server.log").open("wb") as log:
         command = python("inhouse.cli", "--home", home, "up", "--port", "0")
-        server = spawn(command, stdout=subprocess.PIPE, stderr=log)
+        server = spawn(command, env=plain_environment(), cwd=Path(home), stdout=subprocess.PIPE, stderr=log)
         try:
             yield _url(server, Path(home)), (Path(home) / ADMIN_KEY).read_text().strip()
         finally:

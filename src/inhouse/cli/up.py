@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from inhouse.cli.connection import ADDRESS, ADMIN_KEY, Connection
-from inhouse.cli.output import say
+from inhouse.cli.output import say, show_error
 from inhouse.core import logs
-from inhouse.core.errors import Misconfigured
+from inhouse.core.errors import InhouseError, Misconfigured
 from inhouse.core.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -77,14 +77,23 @@ async def _welcome(house: "House", url: str, *, demo: bool) -> None:
     home = house.settings.home
     await asyncio.to_thread((home / ADDRESS).write_text, url + "\n")
     if demo:
-        from inhouse.cli.helpdesk import set_up
-
-        await asyncio.to_thread(set_up, url, (home / ADMIN_KEY).read_text().strip(), say.print)
+        await asyncio.to_thread(_set_up_example, url, (home / ADMIN_KEY).read_text().strip())
     token = await asyncio.to_thread(house.identity.make_link, Principal.system(), ADMIN)
     print(f"inhouse is ready: {url}", flush=True)
     print(f"  Sign in once:   {url}/api/v1/auth/link?token={token}")
     print(f"  Admin key:      {home / ADMIN_KEY}")
     print("  Ctrl-C stops it.", flush=True)
+
+
+def _set_up_example(url: str, key: str) -> None:
+    """What is missing of the example is made at the next start; the server runs either way."""
+    from inhouse.cli.helpdesk import set_up
+
+    try:
+        set_up(url, key, say.print)
+    except InhouseError as error:
+        say.print("The help-desk example could not be set up:")
+        show_error(error)
 
 
 def _log_stream(settings: Settings) -> Any:
@@ -93,7 +102,7 @@ def _log_stream(settings: Settings) -> Any:
         return sys.stderr
     path = Path(settings.home) / "server.log"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         return path.open("a", encoding="utf-8")
     except OSError:
         return sys.stderr

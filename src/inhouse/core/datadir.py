@@ -26,6 +26,7 @@ class DataDirectory:
     def lock(self) -> None:
         try:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.path.chmod(0o700)
             file = (self.path / "lock").open("a+")
         except OSError as error:
             raise DataDirectoryUnusable(

@@ -94,6 +94,11 @@ def load_settings(**arguments: object) -> Settings:
     return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
 
 
+def plain_environment() -> dict[str, str]:
+    """The environment without any setting of ours, for a server that must not share this one's data."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("INHOUSE_")}
+
+
 def client_defaults() -> tuple[str, str]:
     """URL and key for a client of a running server, from `INHOUSE_URL` and `INHOUSE_KEY`; empty where unset."""
     return os.environ.get("INHOUSE_URL", ""), os.environ.get("INHOUSE_KEY", "")

@@ -4,6 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from inhouse.core.blobs import Blobs
@@ -26,6 +27,10 @@ class DatasetNotFound(NotFound):
 
 class DatasetExists(Conflict):
     """The name is taken."""
+
+
+class VersionMeanwhile(Conflict):
+    """Somebody else made a version at the same time."""
 
 
 class BadName(Invalid):
@@ -80,10 +85,10 @@ class Datasets:
         if not found.examples:
             raise BadRows("No row of the file can be imported.")
         rows = split(found.examples, shares=shares, seed=seed)
+        version = self._version(principal, name, rows, number=1, parent=None, note=f"Imported from {filename}.")
         with self.db.write() as conn:
             if store.dataset_id(conn, principal, name):
                 raise DatasetExists(f"There already is a dataset named {name!r}.", hint="Add a version to it instead.")
-            version = self._version(principal, name, rows, number=1, parent=None, note=f"Imported from {filename}.")
             store.insert_version(conn, principal, store.insert_dataset(conn, principal, name), version)
         return version
 
@@ -107,11 +112,13 @@ class Datasets:
         merged = kept + list(added.values())
         if {(row.text, row.label) for row in merged} == {(row.text, row.label) for row in rows}:
             raise NothingNew(f"{base.reference} already has all of these rows.")
+        draft = self._version(principal, name, merged, number=0, parent=base.number, note=note)
         with self.db.write() as conn:
-            dataset = store.dataset_id(conn, principal, name)
-            assert dataset is not None
+            dataset = store.lock_dataset(conn, principal, name)
             newest = max(version.number for version in store.list_versions(conn, principal, name))
-            version = self._version(principal, name, merged, number=newest + 1, parent=base.number, note=note)
+            if parent is None and newest != base.number:
+                raise VersionMeanwhile(f"{name!r} has got version {newest} meanwhile.", hint="Try again.")
+            version = replace(draft, number=newest + 1)
             store.insert_version(conn, principal, dataset, version)
         return version
 

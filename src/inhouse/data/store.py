@@ -59,6 +59,12 @@ def dataset_id(conn: Connection, principal: Principal, name: str) -> str | None:
     return conn.execute(query).scalar()
 
 
+def lock_dataset(conn: Connection, principal: Principal, name: str) -> str:
+    """The id of an existing dataset, held until the transaction ends: its versions are numbered one by one."""
+    query = select(datasets.c.id).where(datasets.c.workspace_id == principal.workspace_id, datasets.c.name == name)
+    return conn.execute(query.with_for_update()).scalar_one()
+
+
 def insert_dataset(conn: Connection, principal: Principal, name: str) -> str:
     new = new_id("dataset")
     conn.execute(

@@ -32,6 +32,10 @@ class SameVersion(Conflict):
     """A version cannot be compared with itself."""
 
 
+class OtherDataset(Conflict):
+    """The two versions have no test rows in common."""
+
+
 class Loop:
     """What turns a thumbs-down into the next version. `start()` begins watching canaries."""
 
@@ -67,13 +71,20 @@ class Loop:
             await asyncio.gather(self._watching, return_exceptions=True)
 
     def retrain(self, principal: Principal, model: str) -> Run:
-        """Train the model again as its live version was, on the newest dataset version."""
+        """Train the model again as its live version was, on the newest dataset version that was not rejected."""
         lineage = self._registry.get(principal, model, LIVE).lineage
         dataset, _ = split_reference(lineage["dataset"])
+        rejected = {
+            self.review.taught(principal, model, verdict.candidate)
+            for verdict in self.verdicts(principal)
+            if verdict.model == model and verdict.decision == Decision.REJECT
+        }
+        versions = [version.number for version in self._datasets.versions(principal, dataset)]
         return self._runs.start(
             principal,
             recipe=lineage["recipe"],
             dataset=dataset,
+            version=next(number for number in versions if (dataset, number) not in rejected),
             model=model,
             config=lineage["config"],
             seed=lineage["seed"],
@@ -88,7 +99,8 @@ class Loop:
         await asyncio.to_thread(self._registry.get, principal, model, candidate)
         if live.number == candidate:
             raise SameVersion(f"Version {candidate} of {model!r} is the live one.", hint="Name a newer one.")
-        test, golden = await asyncio.to_thread(self._rows, principal, model, candidate)
+        await asyncio.to_thread(self._check_comparable, principal, model, candidate)
+        test, golden = await asyncio.to_thread(self._rows, principal, model)
         graded = await self._grade(principal, model, live.number, candidate, [*test, *golden])
         verdict = await asyncio.to_thread(judge, graded[: len(test)], graded[len(test) :])
         return await asyncio.to_thread(
@@ -120,10 +132,18 @@ class Loop:
             verdicts=self.verdicts(principal),
         )
 
-    def _rows(
-        self, principal: Principal, model: str, candidate: int
-    ) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-        dataset, number = self.review.taught(principal, model, candidate)
+    def _check_comparable(self, principal: Principal, model: str, candidate: int) -> None:
+        dataset, _ = self.review.taught(principal, model)
+        other, _ = self.review.taught(principal, model, candidate)
+        if dataset != other:
+            raise OtherDataset(
+                f"Version {candidate} learned from {other!r}, the live version from {dataset!r}.",
+                hint=f"The gate compares on the frozen test rows of {dataset!r}: train on a version of it.",
+            )
+
+    def _rows(self, principal: Principal, model: str) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+        """The live version's test rows (no candidate brings its own exam), and the golden cases."""
+        dataset, number = self.review.taught(principal, model)
         rows = self._datasets.examples(principal, dataset, number, split="test")
         with self._db.read() as conn:
             cases = store.list_golden(conn, principal, model)

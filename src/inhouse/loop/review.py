@@ -1,7 +1,5 @@
 """From feedback to training data: what people decide in the inbox."""
 
-from collections.abc import Callable
-
 from sqlalchemy import Connection
 
 from inhouse.apps.feedback import ACCEPTED, OPEN, REJECTED, Feedbacks
@@ -10,8 +8,7 @@ from inhouse.core.db import Database
 from inhouse.core.errors import Conflict, Invalid
 from inhouse.core.principal import Principal
 from inhouse.data.datasets import Datasets
-from inhouse.data.examples import Example
-from inhouse.data.split import LeaksIntoTest
+from inhouse.data.examples import Example, normalise
 from inhouse.data.store import DatasetVersion, split_reference
 from inhouse.loop import store
 from inhouse.models.registry import ModelRegistry
@@ -52,8 +49,6 @@ class Review:
         `label` is the reviewer's word; without it the user's correction counts.
         """
         item = self._feedbacks.get(principal, feedback_id)
-        if item.status != OPEN:
-            raise AlreadyReviewed(f"This feedback has been {item.status} already.")
         chosen = label or item.opinion.corrected_label
         if not chosen:
             raise NoLabel("This feedback names no right label.", hint="Choose one, or reject the feedback.")
@@ -64,8 +59,8 @@ class Review:
         if chosen not in labels:
             raise UnknownLabel(f"{model!r} has no label {chosen!r}.", hint="It has: " + ", ".join(labels))
 
-        def keep(conn: Connection) -> None:
-            self._feedbacks.set_status(conn, principal, feedback_id, ACCEPTED)
+        with self._db.write() as conn:
+            self._decide(conn, principal, item, ACCEPTED)
             store.insert_golden(
                 conn,
                 principal,
@@ -75,16 +70,15 @@ class Review:
                 feedback_id=feedback_id,
                 message_id=item.message.id,
             )
-
-        return self._decide(principal, feedback_id, keep)
+        return self._feedbacks.get(principal, feedback_id)
 
     def reject(self, principal: Principal, feedback_id: str) -> Feedback:
+        """Leave feedback out; what an earlier acceptance of it had made teaches no more."""
         item = self._feedbacks.get(principal, feedback_id)
-        if item.status != OPEN:
-            raise AlreadyReviewed(f"This feedback has been {item.status} already.")
-        return self._decide(
-            principal, feedback_id, lambda conn: self._feedbacks.set_status(conn, principal, feedback_id, REJECTED)
-        )
+        with self._db.write() as conn:
+            self._decide(conn, principal, item, REJECTED)
+            store.delete_golden(conn, principal, feedback_id)
+        return self._feedbacks.get(principal, feedback_id)
 
     def waiting(self, principal: Principal, model: str) -> list[store.GoldenCase]:
         """The accepted corrections that the live version has not been taught."""
@@ -105,31 +99,48 @@ class Review:
                 f"There is no accepted correction that {model!r} has not been taught.",
                 hint="Accept some in the feedback inbox first.",
             )
-        note = f"{len(cases)} corrections from feedback."
-        try:
-            version, held_out = self._add(principal, dataset, number, cases, note), []
-        except LeaksIntoTest as leak:
-            held_out = list(leak.details["texts"])
-            cases = [case for case in cases if case.text not in held_out]
-            version = self._add(principal, dataset, number, cases, note)
-        with self._db.write() as conn:
-            store.place_golden(conn, principal, [case.id for case in cases], version.number)
+        new, settled, held_out = self._sort_out(principal, cases, dataset, number)
+        self._place(principal, settled, number)
+        if not new:
+            raise NothingAccepted(
+                f"The {len(cases)} accepted corrections are test rows or training rows already.",
+                hint="They count as golden cases; there is nothing new to train on.",
+            )
+        rows = [Example(case.text, case.label, source=f"feedback:{case.feedback_id}") for case in new]
+        note = f"{len(new)} corrections from feedback."
+        version = self._datasets.add(principal, dataset, rows, note=note, parent=number)
+        self._place(principal, [case.id for case in new], version.number)
         return version, held_out
 
     def taught(self, principal: Principal, model: str, version: int | str = "live") -> tuple[str, int]:
         """The dataset and its version that a model version was trained on."""
         return split_reference(self._registry.get(principal, model, version).lineage["dataset"])
 
-    def _add(
-        self, principal: Principal, dataset: str, parent: int, cases: list[store.GoldenCase], note: str
-    ) -> DatasetVersion:
-        rows = [Example(case.text, case.label, source=f"feedback:{case.feedback_id}") for case in cases]
-        return self._datasets.add(principal, dataset, rows, note=note, parent=parent)
+    def _sort_out(
+        self, principal: Principal, cases: list[store.GoldenCase], dataset: str, number: int
+    ) -> tuple[list[store.GoldenCase], list[str], list[str]]:
+        """The cases to teach, the ids of those with nothing to teach, and the texts among these that are test rows."""
+        present = {normalise(row.text): row for row in self._datasets.examples(principal, dataset, number)}
+        new: list[store.GoldenCase] = []
+        settled: list[str] = []
+        held_out: list[str] = []
+        for case in cases:
+            row = present.get(normalise(case.text))
+            if row is None or (row.split == "train" and row.label != case.label):
+                new.append(case)
+                continue
+            settled.append(case.id)
+            if row.split != "train":
+                held_out.append(case.text)
+        return new, settled, held_out
 
-    def _decide(self, principal: Principal, feedback_id: str, keep: Callable[[Connection], None]) -> Feedback:
+    def _place(self, principal: Principal, case_ids: list[str], version: int) -> None:
         with self._db.write() as conn:
-            keep(conn)
-        return self._feedbacks.get(principal, feedback_id)
+            store.place_golden(conn, principal, case_ids, version)
+
+    def _decide(self, conn: Connection, principal: Principal, item: Feedback, status: str) -> None:
+        if not self._feedbacks.set_status(conn, principal, item.id, status):
+            raise AlreadyReviewed(f"The feedback {item.id!r} has been reviewed already.")
 
 
 def _urgency(item: Feedback) -> tuple[bool, bool, float]:

@@ -129,12 +129,21 @@ def list_golden(conn: Connection, principal: Principal, model: str) -> list[Gold
 
 
 def place_golden(conn: Connection, principal: Principal, case_ids: Collection[str], version: int) -> None:
-    """Note the dataset version that these cases went into."""
+    """Note the first dataset version that holds these cases; one that is noted already stays."""
     conn.execute(
         update(golden_cases)
-        .where(golden_cases.c.workspace_id == principal.workspace_id, golden_cases.c.id.in_(case_ids))
+        .where(
+            golden_cases.c.workspace_id == principal.workspace_id,
+            golden_cases.c.id.in_(case_ids),
+            golden_cases.c.dataset_version.is_(None),
+        )
         .values(dataset_version=version)
     )
+
+
+def delete_golden(conn: Connection, principal: Principal, feedback_id: str) -> None:
+    mine = (golden_cases.c.workspace_id == principal.workspace_id, golden_cases.c.feedback_id == feedback_id)
+    conn.execute(delete(golden_cases).where(*mine))
 
 
 def quarantine_golden(conn: Connection, principal: Principal, model: str, after: int, until: int) -> int:

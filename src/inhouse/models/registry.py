@@ -120,6 +120,11 @@ class ModelRegistry:
         with self.db.read() as conn:
             return store.list_aliases(conn, principal)
 
+    def lock(self, conn: Connection, principal: Principal, name: str) -> dict[str, int]:
+        """Hold a model until the caller's transaction ends, and give its aliases as they are now."""
+        store.lock_model(conn, principal, name)
+        return store.list_aliases(conn, principal).get(name, {})
+
     def set_alias(self, conn: Connection, principal: Principal, name: str, alias: str, number: int | None) -> None:
         """Point an alias at a version (or remove it) inside the caller's transaction."""
         store.set_alias(conn, principal, name, alias, number)

@@ -85,6 +85,12 @@ def model_id(conn: Connection, principal: Principal, name: str) -> str | None:
     return conn.execute(query).scalar()
 
 
+def lock_model(conn: Connection, principal: Principal, name: str) -> None:
+    """Hold a model until the transaction ends: its traffic is moved by one at a time."""
+    query = select(models.c.id).where(models.c.workspace_id == principal.workspace_id, models.c.name == name)
+    conn.execute(query.with_for_update()).first()
+
+
 def next_number(conn: Connection, model: str) -> int:
     return 1 + (conn.execute(select(func.max(versions.c.number)).where(versions.c.model_id == model)).scalar() or 0)
 

@@ -142,6 +142,7 @@ async def serve(
                 access_log=False,
                 log_config=None,
                 server_header=False,
+                proxy_headers=False,
                 timeout_graceful_shutdown=20,
             )
             server = _Server(config)

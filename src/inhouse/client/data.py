@@ -52,9 +52,12 @@ class Datasets:
             form["mapping"] = json.dumps(mapping)
         return self._http.send("POST", "datasets", form=form, files=[("file", file)])
 
-    def add(self, name: str, examples: Iterable[Mapping[str, str]], *, note: str = "") -> DatasetVersion:
-        """Make the next version by adding rows, `{"text", "label"}`, to train on."""
-        return self._http.post("datasets", name, "versions", body={"examples": [*examples], "note": note})
+    def add(
+        self, name: str, examples: Iterable[Mapping[str, str]], *, note: str = "", parent: int | None = None
+    ) -> DatasetVersion:
+        """Make the next version by adding rows, `{"text", "label"}`, to train on; on top of the newest by default."""
+        body = {"examples": [*examples], "note": note, "parent": parent}
+        return self._http.post("datasets", name, "versions", body=body)
 
     def examples(
         self, name: str, version: int, *, split: str = "", label: str = "", limit: int = 100, offset: int = 0

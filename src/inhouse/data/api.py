@@ -56,7 +56,7 @@ def router(datasets: Datasets) -> APIRouter:
     def add(name: str, body: NewVersion, who: Annotated[Principal, permit("dataset:write")]) -> VersionOut:
         """Make the next version by adding training examples."""
         new = [Example(row.text.strip(), row.label.strip(), source=f"api:{who.user_id}") for row in body.examples]
-        return VersionOut.of(datasets.add(who, name, new, note=body.note))
+        return VersionOut.of(datasets.add(who, name, new, note=body.note, parent=body.parent))
 
     @routes.get("/{name}/versions/{number}/examples")
     def examples(

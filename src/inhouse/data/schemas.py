@@ -71,6 +71,7 @@ class ExampleIn(BaseModel):
 class NewVersion(BaseModel):
     examples: list[ExampleIn] = Field(min_length=1, max_length=100_000)
     note: str = Field(default="", max_length=2000)
+    parent: int | None = Field(default=None, ge=1, description="The version to build on; the newest when absent.")
 
 
 class ExampleOut(BaseModel):

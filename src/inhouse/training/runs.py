@@ -10,6 +10,7 @@ from inhouse.core.events import EventLog
 from inhouse.core.ids import new_id, now
 from inhouse.core.jobs import Jobs, UnknownJob
 from inhouse.core.principal import Principal
+from inhouse.models.registry import check_name
 from inhouse.training import store
 from inhouse.training.jobs import TRAIN, DatasetExport, ModelShelf, Training, job_id
 from inhouse.training.recipe import configure
@@ -75,6 +76,7 @@ class Runs:
     ) -> Run:
         """Queue a run after checking its settings; the latest version of the dataset by default."""
         configure(recipe, dict(config or {}))
+        check_name(model)
         run = Run(
             id=new_id("run"),
             workspace_id=principal.workspace_id,

@@ -212,7 +212,8 @@ class _Run:
         self._variables.put(step.id, values)
         elapsed_s = (span.ended_at or span.started_at) - span.started_at
         self._tell(NodeFinished(step.id, step.node.type, step.title, status, values, elapsed_s, error))
-        self._responses.settle(step.id)
+        if status != "failed":  # the run is over: no answer waits for the value any more
+            self._responses.settle(step.id)
 
     def _settle(self, step: Step, handle: str) -> list[Step]:
         """Decide the edges behind a finished step, and those behind steps that are skipped so. Return what is ready."""

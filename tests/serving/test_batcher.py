@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inhouse.serving.batcher import Batcher, NotUnicode, Queue, QueueFull, TooManyTexts
+from inhouse.serving.batcher import Batcher, NotUnicode, Queue, QueueFull, TooManyTexts, WrongCount
 from inhouse.serving.runtime import Scores
 
 
@@ -159,6 +159,13 @@ async def test_a_failing_batch_fails_its_callers_and_no_later_ones():
             await batcher.submit(["bad"])
 
         assert await batcher.submit(["good"]) == [{}]
+
+
+@pytest.mark.parametrize("answers", [[], [{}], [{}, {}, {}]])
+async def test_a_model_that_returns_another_number_of_rows_fails_its_callers(answers: list[Scores]):
+    async with batching(lambda _: answers) as batcher, asyncio.timeout(5):
+        with pytest.raises(WrongCount, match=f"{len(answers)} of 2 texts"):
+            await batcher.submit(["one", "two"])
 
 
 async def test_more_texts_than_can_ever_wait_are_refused_at_once():

@@ -1,6 +1,7 @@
 """One renderer for every error of our own API."""
 
 import logging
+import math
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -34,7 +35,7 @@ class Unexpected(InhouseError):
 def render(error: InhouseError, request_id: str) -> JSONResponse:
     headers = {}
     if wait_s := error.details.get("retry_after_s"):
-        headers["retry-after"] = str(wait_s)
+        headers["retry-after"] = str(math.ceil(wait_s))
     if error.status == 401:
         headers["www-authenticate"] = "Bearer"
     return JSONResponse(error.wire(request_id), error.status, headers)

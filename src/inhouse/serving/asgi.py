@@ -1,6 +1,7 @@
 """`POST /predict`, `POST /predict/{model}` and `GET /health`: raw ASGI, for the path that must be fast."""
 
 import logging
+import math
 import time
 from typing import Annotated, Any
 
@@ -74,7 +75,7 @@ class PredictApp:
         except InhouseError as error:
             status, answer = error.status, error.wire(request_id)
             if wait_s := error.details.get("retry_after_s"):
-                head.append((b"retry-after", str(wait_s).encode()))
+                head.append((b"retry-after", str(math.ceil(wait_s)).encode()))
         except Exception:  # the edge of the request
             _log.exception("A prediction failed.", extra={"request_id": request_id})
             status, answer = (

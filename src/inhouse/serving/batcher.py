@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from inhouse.core.errors import Invalid, LimitExceeded
+from inhouse.core.errors import Invalid, LimitExceeded, Misconfigured
 from inhouse.serving.runtime import Scores
 
 
@@ -21,6 +21,10 @@ class TooManyTexts(Invalid):
 
 class NotUnicode(Invalid):
     """The text holds half a surrogate pair, which is no character."""
+
+
+class WrongCount(Misconfigured):
+    """A runtime returned more or fewer answers than it was given texts."""
 
 
 class Waiting(Protocol):
@@ -156,6 +160,7 @@ class Batcher:
                 started = time.monotonic()
                 try:
                     answers = await loop.run_in_executor(self._executor, self._run, [entry.text for entry in batch])
+                    _check_count(batch, answers)
                 except Exception as error:  # belongs to whoever waits for this batch; the next batch may be fine
                     _fail(batch, error)
                     continue
@@ -175,6 +180,11 @@ class Batcher:
             raise NotUnicode(
                 f"Character {error.start} of the text is half a surrogate pair.", hint="Send the text as valid Unicode."
             ) from error
+
+
+def _check_count(batch: Sequence[_Text], answers: Sequence[Scores]) -> None:
+    if len(answers) != len(batch):
+        raise WrongCount(f"The model answered {len(answers)} of {len(batch)} texts.", hint="Deploy another version.")
 
 
 def _fail(batch: list[_Text], error: Exception) -> None:

@@ -1,8 +1,10 @@
 import json
 
 import pytest
+from pydantic import ValidationError
 
 from inhouse.data.importers import MAX_TEXT, ColumnMissing, FileUnreadable, Problem, read
+from inhouse.data.schemas import ExampleIn
 
 CSV = "text,label\nreset my password,password\n忘记密码了,password\nwhere is my payslip,payslip\n"
 
@@ -53,6 +55,20 @@ def test_bad_rows_are_listed_with_their_place() -> None:
         Problem(4, "text", "Is longer than 20,000 characters."),
         Problem(5, "label", "Says 'b', but row 1 has the same text as 'a'."),
     ]
+
+
+def test_a_row_with_more_cells_than_the_header_is_a_problem() -> None:
+    preview = read(b"text,label\nhello, world,greeting\nbye,parting,,\n", "rows.csv")
+
+    assert [problem.row for problem in preview.problems] == [1]
+    assert preview.problems[0].message == "Has more cells than the header; is a comma missing its quotes?"
+    assert [example.label for example in preview.examples] == ["parting"]
+
+
+@pytest.mark.parametrize("blank", [{"text": " \n"}, {"label": "\t"}])
+def test_a_blank_example_is_refused(blank: dict[str, str]) -> None:
+    with pytest.raises(ValidationError):
+        ExampleIn(**{"text": "hello", "label": "greeting", **blank})
 
 
 def test_a_label_with_one_example_is_warned_about() -> None:

@@ -129,11 +129,20 @@ def _csv(text: str, delimiter: str | None) -> list[dict[str, Any]]:
         header = [name.strip() for name in next(reader)]
         if len(set(header)) != len(header):
             raise FileUnreadable("Two columns of the header have the same name.", hint=f"Header: {', '.join(header)}.")
-        return [dict(zip(header, row, strict=False)) for row in reader if any(cell.strip() for cell in row)]
+        return [_cells(header, row) for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise FileUnreadable(
             f"The CSV cannot be read at line {reader.line_num}: {error}.", hint="A quote may not be closed."
         ) from error
+
+
+class _Overlong(dict[str, Any]):
+    """A CSV row with more cells than the header; empty ones at its end don't count."""
+
+
+def _cells(header: list[str], row: list[str]) -> dict[str, Any]:
+    kind = _Overlong if any(cell.strip() for cell in row[len(header) :]) else dict
+    return kind(zip(header, row, strict=False))
 
 
 def _json_lines(text: str) -> Iterator[dict[str, Any]]:
@@ -192,6 +201,9 @@ def _examples(rows: list[dict[str, Any]], mapping: Mapping[str, str]) -> tuple[l
         problem = next(
             (found for role in ("text", "label") if (found := _cell_problem(row, number, mapping[role]))), None
         )
+        if isinstance(row, _Overlong):
+            message = "Has more cells than the header; is a comma missing its quotes?"
+            problem = Problem(number, mapping["text"], message)
         if problem is not None:
             problems.append(problem)
             continue

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from inhouse.data.examples import Example
 from inhouse.data.importers import Preview
@@ -64,6 +64,8 @@ class DatasetOut(BaseModel):
 
 
 class ExampleIn(BaseModel):
+    model_config = ConfigDict(str_strip_whitespace=True)
+
     text: str = Field(min_length=1, max_length=20_000)
     label: str = Field(min_length=1, max_length=200)
 

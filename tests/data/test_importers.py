@@ -92,6 +92,7 @@ def test_a_label_with_one_example_is_warned_about() -> None:
         (b"a,b\n", "rows.exe", "not a kind of file"),
         (b"[" * 100_000, "rows.json", "not JSON"),
         (b"[" * 100_000, "rows.jsonl", "Line 1"),
+        (b'{"text": "a", "label": "b", "x": ' + b"[" * 600 + b"]" * 600 + b"}", "rows.jsonl", "nested deeper"),
         (b"text,label\n" + b"a,b\n" * 2_000 + b"a\0,b\n", "rows.csv", "not a text file"),
     ],
 )

@@ -18,6 +18,7 @@ MAX_ROWS = 1_000_000
 MAX_TEXT = 20_000
 MAX_PROBLEMS = 200
 SAMPLE = 20
+_MAX_DEPTH = 50
 _UNFIT = re.compile("[\0\ud800-\udfff]")
 _ENCODINGS = ["gb18030", "big5", "shift_jis", "euc_kr", "cp1252"]
 _TEXT_NAMES = ("text", "utterance", "question", "query", "sentence", "content", "文本", "问题", "问句", "内容")
@@ -170,13 +171,15 @@ def _json(text: str) -> list[dict[str, Any]]:
     return _mended(rows)
 
 
-def _mended(value: Any) -> Any:
+def _mended(value: Any, depth: int = 0) -> Any:
     """A value of JSON with a visible mark for what JSON can write and no text can hold: NUL, half a character."""
+    if depth > _MAX_DEPTH:
+        raise FileUnreadable(f"The JSON is nested deeper than {_MAX_DEPTH} levels.", hint="Make each row flat.")
     if isinstance(value, str):
         return value if value.isprintable() else _UNFIT.sub("\ufffd", value)
     if isinstance(value, dict):
-        return {_mended(name): _mended(item) for name, item in value.items()}
-    return [_mended(item) for item in value] if isinstance(value, list) else value
+        return {_mended(name): _mended(item, depth + 1) for name, item in value.items()}
+    return [_mended(item, depth + 1) for item in value] if isinstance(value, list) else value
 
 
 def _mapping(columns: list[str], given: Mapping[str, str] | None) -> dict[str, str]:

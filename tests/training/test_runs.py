@@ -12,6 +12,7 @@ from inhouse.core.blobs import Blobs
 from inhouse.core.db import Database
 from inhouse.core.principal import Principal
 from inhouse.data.datasets import DatasetNotFound, Datasets
+from inhouse.models.registry import BadModelName
 from inhouse.training import store
 from inhouse.training.recipe import BadConfig
 from inhouse.training.runs import RunHasEnded, RunNotFound, RunNotResumable, Runs
@@ -50,11 +51,13 @@ def child_of(run: Run) -> int:
     raise AssertionError(f"Nobody trains {run.id}.")
 
 
-def test_settings_and_dataset_are_checked_before_anything_is_stored(runs: Runs, principal: Principal):
+def test_settings_dataset_and_model_name_are_checked_before_anything_is_stored(runs: Runs, principal: Principal):
     with pytest.raises(BadConfig):
         runs.start(principal, recipe="classify", dataset="desk", model="intent", config={"epochs": 0})
     with pytest.raises(DatasetNotFound):
         runs.start(principal, recipe="classify", dataset="dusk", model="intent")
+    with pytest.raises(BadModelName):
+        runs.start(principal, recipe="classify", dataset="desk", model="My Model")
 
     assert runs.list(principal) == []
 

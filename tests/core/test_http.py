@@ -90,7 +90,17 @@ async def test_private_addresses_are_blocked(http: Http, url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["file:///etc/passwd", "gopher://127.0.0.1/_x", "http://user:pw@host/", "http://a\\@b/", "http://", "x", ""]
+    "url",
+    [
+        "file:///etc/passwd",
+        "gopher://127.0.0.1/_x",
+        "http://user:pw@host/",
+        "http://a\\@b/",
+        "http://a:99999/",
+        "http://",
+        "x",
+        "",
+    ],
 )
 def test_only_plain_web_addresses_are_requested(url: str) -> None:
     with pytest.raises(BadUrl):

@@ -175,7 +175,7 @@ def check_url(url: str) -> httpx.URL:
         parsed = httpx.URL(url)
     except (httpx.InvalidURL, ValueError) as error:
         raise BadUrl(f"{url!r} is not a URL.", hint="It looks like https://host:port/path.") from error
-    if parsed.scheme not in ("http", "https") or not parsed.host or "\\" in url:
+    if parsed.scheme not in ("http", "https") or not parsed.host or "\\" in url or (parsed.port or 1) > 65535:
         raise BadUrl(f"{url!r} cannot be requested.", hint="Only http:// and https:// URLs with a host.")
     if parsed.userinfo:
         raise BadUrl("The URL carries a user name or password.", hint="Pass credentials as a key instead.")

@@ -206,6 +206,21 @@ def test_guessing_is_slowed_down_for_the_guesser(server: Server, ann: str) -> No
     assert other.status_code == 204
 
 
+def test_a_storm_of_sign_ins_leaves_the_others_alone(server: Server, admin: httpx.Client) -> None:
+    def guess(number: int) -> int:
+        with server.client("") as client:
+            return sign_in(client, f"guess-{number}").status_code
+
+    with ThreadPoolExecutor(60) as pool:
+        guesses = pool.map(guess, range(60))
+        started = time.perf_counter()
+        admin.get("/api/v1/users").raise_for_status()
+        took = time.perf_counter() - started
+
+    assert set(guesses) <= {401, 429}
+    assert took < 1
+
+
 def test_a_revoked_key_is_dead_at_once(server: Server, admin: httpx.Client) -> None:
     made = admin.post("/api/v1/keys", json={"name": "short-lived", "scopes": ["chat:run"]}).json()
     with server.client(made["key"]) as client:

@@ -13,6 +13,7 @@ MIN_LENGTH = 10
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)  # OWASP's setting for small machines
 _NOBODY = _HASHER.hash("nobody has this password")
 _AT_ONCE = threading.BoundedSemaphore(2)  # each takes 19 MiB and a core
+_IN_LINE = threading.BoundedSemaphore(8)  # each takes a thread that other requests wait for
 
 
 class WeakPassword(Invalid):
@@ -20,7 +21,7 @@ class WeakPassword(Invalid):
 
 
 class TooManyAttempts(LimitExceeded):
-    """Too many wrong passwords from one place."""
+    """Too many wrong passwords from one place, or too many passwords at a time."""
 
 
 def hash_password(password: str) -> str:
@@ -32,11 +33,15 @@ def hash_password(password: str) -> str:
 
 def verify_password(password: str, stored: str | None) -> bool:
     """Check a password. An unknown account (None) takes as long as a known one."""
-    with _AT_ONCE:
-        try:
+    if not _IN_LINE.acquire(blocking=False):
+        raise TooManyAttempts("Too many people are signing in.", hint="Try again in a moment.", retry_after_s=1)
+    try:
+        with _AT_ONCE:
             return _HASHER.verify(stored or _NOBODY, password) and stored is not None
-        except (VerificationError, InvalidHashError):
-            return False
+    except (VerificationError, InvalidHashError):
+        return False
+    finally:
+        _IN_LINE.release()
 
 
 class Throttle:

@@ -41,7 +41,9 @@ def up(
     async def ready(house: "House", url: str) -> None:
         await _welcome(house, url, demo=demo)
 
-    asyncio.run(serve(settings, ready, before=lambda house: prepare(house, settings)))
+    import uvloop
+
+    uvloop.run(serve(settings, ready, before=lambda house: prepare(house, settings)))
     sys.stdout.flush()
     os._exit(0)  # running jobs end with the process and go on after the next start
 

@@ -49,12 +49,6 @@ class JobsNotRunning(Invalid):
     """Jobs were used before `launch()` or registered after it."""
 
 
-class JobCancelled(InhouseError):
-    """The job was cancelled while it ran."""
-
-    status = 409
-
-
 @dataclass(frozen=True, slots=True)
 class Job:
     """A job as stored: `status` is queued, running, succeeded, failed or cancelled."""
@@ -75,14 +69,6 @@ class JobContext:
     def step(self, name: str, fn: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run `fn` once: after a crash a finished step gives its stored result (JSON) instead of running again."""
         return DBOS.run_step({"name": name}, fn, *args, **kwargs)
-
-    def is_cancelled(self) -> bool:
-        status = DBOS.get_workflow_status(self.job_id)
-        return status is not None and status.status == "CANCELLED"
-
-    def check_cancelled(self) -> None:
-        if self.is_cancelled():
-            raise JobCancelled("The job was cancelled.")
 
 
 class Jobs:
@@ -171,14 +157,6 @@ class Jobs:
             result=status.output,
             error=str(status.error) if status.error is not None else None,
         )
-
-    def cancel(self, job_id: str) -> None:
-        """Cancel a queued job, or ask a running one to stop at its next step."""
-        DBOS.cancel_workflow(job_id)
-
-    def resume(self, job_id: str) -> None:
-        """Put a cancelled or failed job back on its queue; finished steps are not repeated."""
-        DBOS.resume_workflow(job_id, queue_name=self.get(job_id).name)
 
 
 def _prepare_sqlite(url: str) -> None:

@@ -41,7 +41,10 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8750, ge=0, le=65535, description="Port to listen on; the next free one if taken.")
     database: str = Field(default="", description="Empty for SQLite in the data directory, or postgresql://….")
-    redis: str = Field(default="", description="redis://… when several servers share one database.")
+    redis: str = Field(
+        default="",
+        description="redis://… to tell other servers of changes (several on one database are not supported yet).",
+    )
     blobs: str = Field(default="", description="Empty for files in the data directory, or an fsspec URL.")
     allowed_hosts: list[str] = Field(
         default=[], description="Host names this server answers to besides localhost and its address."

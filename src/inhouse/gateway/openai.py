@@ -92,7 +92,7 @@ class OpenAIApp:
         self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = _Answer(send, new_id("req"))
+        answer = _Answer(send, scope.get("request_id") or new_id("req"))
         try:
             await self._route(scope, receive, answer)
         except ClientLeft:

@@ -62,7 +62,7 @@ class PredictApp:
         self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request_id = new_id("req")
+        request_id = scope.get("request_id") or new_id("req")
         head = [(b"x-request-id", request_id.encode())]
         started = time.perf_counter()
         model = ""  # stays empty where no known model is meant: labels must not grow with bad requests

@@ -4,6 +4,7 @@ import math
 
 _PER_ASCII = 1 / 3.5
 _PER_OTHER = 0.7
+_NOT_A_LEAD = bytes(value for value in range(256) if value < 0xE0)
 
 
 def estimate(text: str) -> int:
@@ -20,3 +21,12 @@ def cut(text: str, max_tokens: int) -> str:
         if spent > max_tokens:
             return text[:position]
     return text
+
+
+def estimate_bytes(body: bytes) -> int:
+    """About how many tokens an encoded body has, from its UTF-8 bytes alone: three bytes are one Chinese character."""
+    total = len(body)
+    if body.isascii():
+        return math.ceil(total * _PER_ASCII)
+    wide = len(body.translate(None, _NOT_A_LEAD))  # one such byte begins each
+    return math.ceil((total - 3 * wide) * _PER_ASCII + wide * _PER_OTHER)

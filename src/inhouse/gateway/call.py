@@ -1,0 +1,183 @@
+"""One request on its way through the gateway, and what comes back."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from inhouse.core.errors import InhouseError
+from inhouse.core.principal import Principal
+
+if TYPE_CHECKING:
+    from inhouse.gateway.route import Route, Target
+
+
+class Endpoint(StrEnum):
+    """What is asked for; the value is the path behind `/v1/`."""
+
+    CHAT = "chat/completions"
+    COMPLETIONS = "completions"
+    EMBEDDINGS = "embeddings"
+    RERANK = "rerank"
+    MODERATIONS = "moderations"
+    IMAGES = "images/generations"
+    SPEECH = "audio/speech"
+    TRANSCRIPTIONS = "audio/transcriptions"
+    TRANSLATIONS = "audio/translations"
+
+    @property
+    def generates(self) -> bool:
+        """Whether a language model writes the answer."""
+        return self in (Endpoint.CHAT, Endpoint.COMPLETIONS)
+
+
+@dataclass(slots=True)
+class Usage:
+    """Tokens read and written. `estimated` where the model did not count."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    estimated: bool = False
+
+    @property
+    def total_tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+    def wire(self) -> dict[str, int]:
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "total_tokens": self.total_tokens,
+        }
+
+
+class Events(Protocol):
+    """A streamed answer. Each part is one or more whole server-sent events, ended by an empty line (LF LF).
+
+    Nothing more comes after `b""`. An error in the middle is raised by `part`.
+    """
+
+    async def part(self) -> bytes: ...
+
+    def abort(self) -> None:
+        """Give the answer up at once. Harmless after its end."""
+        ...
+
+
+@dataclass(slots=True)
+class Reply:
+    """A successful answer: either the whole `body`, or `events` that are still to come."""
+
+    body: bytes = b""
+    events: Events | None = None
+    content_type: bytes = b"application/json"
+    usage: Usage | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """A request for one answer of one model.
+
+    `fields` are the top-level members of the JSON body as raw JSON. A policy that changes the request replaces
+    members there and sets `changed`; `body` is then written anew. Requests that are no JSON (audio) have no fields.
+    """
+
+    principal: Principal
+    endpoint: Endpoint
+    model: str
+    route: "Route"
+    body: bytes
+    fields: dict[str, msgspec.Raw] = field(default_factory=dict)
+    changed: bool = False
+    content_type: bytes = b"application/json"
+    request_id: str = ""
+    stream: bool = False
+    include_usage: bool = False
+    """Whether the client wants the usage of a streamed answer as its last event."""
+    max_tokens: int = 0
+    """The most tokens that the client lets the answer have; 0 where it did not say."""
+    choices: int = 1
+    session: str = ""
+    """Requests of one session go to the same arm and, where the route is sticky, to the same target."""
+    priority: int = 0
+    """Higher goes first where requests queue. Taken from the key, never from the request."""
+    timeout_s: float = 0.0
+    """What the client is ready to wait in all; 0 where it did not say."""
+    started: float = field(default_factory=time.perf_counter)
+
+    # What happened on the way.
+    target: "Target | None" = None
+    arm: str = ""
+    attempts: int = 0
+    queued_s: float = 0.0
+    first_token_s: float = 0.0
+    upstream_s: float = 0.0
+    """Seconds from the start to the last request sent to the target that answered."""
+    cache: str = ""
+    """`hit`, `semantic` or `shared` (with an identical request under way) where no model was asked."""
+    usage: Usage | None = None
+    cost: float | None = None
+    """In the currency of the price list; None without a price."""
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    """Headers for the answer."""
+    notes: dict[str, Any] = field(default_factory=dict)
+    """What a policy wants to find again when the call ends, under the policy's own name."""
+    captured: list[bytes] | None = None
+    """Set to a list by whoever wants to see the answer; its parts are appended, up to a bound."""
+    _estimate: int = -1
+
+    @property
+    def prompt_estimate(self) -> int:
+        """About how many tokens the request has: what limits and budgets count before the model has counted."""
+        if self._estimate < 0:
+            from inhouse.gateway.tokens import estimate_bytes
+
+            self._estimate = estimate_bytes(self.body)
+        return self._estimate
+
+    def json(self, name: str) -> Any:
+        """A member of the body, decoded; None when absent."""
+        raw = self.fields.get(name)
+        return None if raw is None else msgspec.json.decode(raw)
+
+    def put(self, name: str, value: Any) -> None:
+        """Replace a member of the body."""
+        self.fields[name] = msgspec.Raw(msgspec.json.encode(value))
+        self.changed = True
+        self._estimate = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a call ended. `status` is what the client saw: 499 when it left."""
+
+    status: int
+    error: InhouseError | None = None
+    duration_s: float = 0.0
+    parts: int = 0
+    """Streamed events that went out."""
+
+    @property
+    def ok(self) -> bool:
+        return self.status < 400
+
+
+class Backend(Protocol):
+    """Something that answers calls: a remote server, or a model in this process."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def send(self, call: Call, model: str, *, deadline: float) -> Reply:
+        """Answer with the backend's own `model`. Returns when the answer, or its first streamed event, is there.
+
+        `deadline` is on the clock of the event loop. Raises an `InhouseError`; one that is `retryable` may be tried
+        again, here or elsewhere. Cancelling gives the work up at once.
+        """
+        ...
+
+
+Fields = Mapping[str, Any]

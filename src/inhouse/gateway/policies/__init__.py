@@ -1,0 +1,1 @@
+"""The gateway's policies, one file each. A new file here is a new policy."""

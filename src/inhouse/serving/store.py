@@ -4,9 +4,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, Connection, Float, RowMapping, String, Table, Text, insert, select, update
+from sqlalchemy import (
+    Column,
+    Connection,
+    Float,
+    RowMapping,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    insert,
+    select,
+    update,
+)
 
-from inhouse.core.db import Json, metadata
+from inhouse.core.db import Json, metadata, owned
 from inhouse.core.ids import now
 from inhouse.core.principal import Principal
 
@@ -20,6 +32,18 @@ deployments = Table(
     Column("note", Text, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
+)
+
+language_models = owned(
+    "language_models",
+    Column("id", String(40), primary_key=True),
+    Column("name", String(64), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("path", Text, nullable=False),
+    Column("runtime", String(32), nullable=False),
+    Column("settings", Json, nullable=False),
+    Column("adapters", Json, nullable=False),  # name -> path
+    UniqueConstraint("workspace_id", "name"),
 )
 
 

@@ -1,1 +1,1 @@
-"""Language models, encoders and rerankers in this process, and servers of theirs that it watches over."""
+"""Language models in this process: engines that write text, and what they share."""

@@ -22,11 +22,25 @@ class Principal:
     workspace_id: str
     user_id: str
     scopes: frozenset[str]
+    key_id: str = ""
+    """The key that was shown; empty for a browser session."""
+    owner_id: str = ""
+    """The user that the key belongs to."""
+    team: str = ""
+    models: tuple[str, ...] = ()
+    """The only models that the key may use, with `*` for any text; all of them where it is empty."""
+    priority: int = 0
+    """Higher goes first where requests queue."""
 
     @classmethod
     def system(cls, workspace_id: str = DEFAULT_WORKSPACE) -> "Principal":
         """The platform itself, for background work."""
         return cls(workspace_id, "system", frozenset({EVERYTHING}))
+
+    @property
+    def person(self) -> str:
+        """Who is behind it: the user, or the user that the key belongs to."""
+        return self.owner_id or self.user_id
 
     def allows(self, permission: str) -> bool:
         noun = permission.partition(":")[0]

@@ -5,8 +5,9 @@ Order: argument, `INHOUSE_…` environment variable (nested with `__`), `inhouse
 
 import os
 from pathlib import Path
+from typing import Literal
 
-from pydantic import BaseModel, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from inhouse.core.errors import Misconfigured
@@ -30,6 +31,27 @@ class LanguageModel(BaseModel):
     url: str = Field(default="", description="Base URL of an OpenAI-compatible server, such as http://host:11434/v1.")
     model: str = Field(default="", description="Model name there; empty takes the first it lists.")
     key: SecretStr = Field(default=SecretStr(""), description="Its API key, if it wants one.")
+
+
+class LocalModel(BaseModel):
+    """A language model, encoder or reranker that this server runs: a directory in the layout of Hugging Face."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str = Field(max_length=4096, description="Directory of the model on the server's machine.")
+    runtime: str = Field(
+        default="auto", max_length=32, description="What runs it; auto takes the fastest that is installed and fits."
+    )
+    kind: Literal["auto", "chat", "embedding", "rerank"] = Field(
+        default="auto", description="What it is for; auto looks into the directory."
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto", description="Precision of the weights; auto takes what the machine is fast with."
+    )
+    adapters: dict[str, str] = Field(default={}, description="LoRA adapters: name -> directory.")
+    max_batch: int = Field(default=16, ge=1, le=1024, description="Most answers written at the same time.")
+    kv_tokens: int = Field(default=16384, ge=64, description="Tokens that running requests may hold together.")
+    idle_s: float = Field(default=1800.0, ge=0, description="Unload after so many seconds unused; 0 keeps it loaded.")
 
 
 class Settings(BaseSettings):
@@ -57,6 +79,7 @@ class Settings(BaseSettings):
     max_upload_mb: int = Field(default=100, ge=1, description="Largest upload.")
     serving: Serving = Serving()
     llm: LanguageModel = LanguageModel()
+    language_models: dict[str, LocalModel] = Field(default={}, description="Models that this server runs, by name.")
 
     @property
     def database_url(self) -> str:

@@ -1,1 +1,1 @@
-"""Language models in this process: engines that write text, and what they share."""
+"""Language models, encoders and rerankers in this process, and servers of theirs that it watches over."""

@@ -77,7 +77,7 @@ class Http:
             async for part in self.body(response):
                 body += part
                 if len(body) > self._max_bytes:
-                    raise AnswerTooLarge(f"{_origin(url)} sent more than {self._max_bytes} bytes.")
+                    raise AnswerTooLarge(f"{origin_of(url)} sent more than {self._max_bytes} bytes.")
             answer = httpx.Response(response.status_code, headers=_plain(response.headers), content=bytes(body))
             answer.request = response.request
             return answer
@@ -148,17 +148,22 @@ class _Guard(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        addresses = await _resolve(host, port, timeout)
-        if not self._allowed(host, port):
-            for address in addresses:
-                vet(address)
         failure: Exception = httpcore.ConnectError(f"{host!r} has no address")
-        for address in addresses:
+        for address in await self._addresses(host, port, timeout):
             try:
                 return await self._backend.connect_tcp(address, port, timeout, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
         raise failure
+
+    async def _addresses(self, host: str, port: int, timeout: float | None) -> list[str]:
+        try:
+            async with asyncio.timeout(timeout):
+                return await vetted_addresses(host, port, is_registered=self._allowed(host, port))
+        except TimeoutError as error:
+            raise httpcore.ConnectTimeout(f"looking up {host!r} took too long") from error
+        except (OSError, UnicodeError) as error:
+            raise httpcore.ConnectError(f"{host!r} cannot be found") from error
 
     async def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None
@@ -203,16 +208,14 @@ def vet(address: str) -> None:
         )
 
 
-async def _resolve(host: str, port: int, timeout: float | None) -> list[str]:
-    loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(timeout):
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except TimeoutError as error:
-        raise httpcore.ConnectTimeout(f"looking up {host!r} took too long") from error
-    except (OSError, UnicodeError) as error:
-        raise httpcore.ConnectError(f"{host!r} cannot be found") from error
-    return list(dict.fromkeys(str(info[4][0]) for info in found))
+async def vetted_addresses(host: str, port: int, *, is_registered: bool) -> list[str]:
+    """Look a host up once. Unless an operator registered it, one address inside is enough to block the name."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = list(dict.fromkeys(str(info[4][0]) for info in found))
+    if not is_registered:
+        for address in addresses:
+            vet(address)
+    return addresses
 
 
 class _translated:
@@ -226,16 +229,17 @@ class _translated:
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         if isinstance(error, httpx.TimeoutException):
-            raise EndpointTimedOut(f"{_origin(self._url)} did not answer in time.") from error
+            raise EndpointTimedOut(f"{origin_of(self._url)} did not answer in time.") from error
         if isinstance(error, httpx.TooManyRedirects):
-            raise EndpointUnreachable(f"{_origin(self._url)} redirects too often.") from error
+            raise EndpointUnreachable(f"{origin_of(self._url)} redirects too often.") from error
         if isinstance(error, httpx.HTTPError):
             raise EndpointUnreachable(
-                f"{_origin(self._url)} cannot be reached.", hint="Is it running, and is the URL right?"
+                f"{origin_of(self._url)} cannot be reached.", hint="Is it running, and is the URL right?"
             ) from error
 
 
-def _origin(url: str) -> str:
+def origin_of(url: str) -> str:
+    """What errors say of a URL: paths and queries may hold secrets."""
     parsed = httpx.URL(url)
     return f"{parsed.scheme}://{parsed.netloc.decode()}"
 

@@ -16,6 +16,7 @@ from inhouse.access.schemas import (
     NewPassword,
     NewUser,
     SignIn,
+    UserChange,
     UserList,
     UserOut,
 )
@@ -68,7 +69,12 @@ def router(identity: Identity, *, secure_cookies: bool = False) -> APIRouter:
 
     @routes.post("/users", status_code=201)
     def add_user(body: NewUser, who: Annotated[Principal, permit("user:write")]) -> UserOut:
-        return UserOut.of(identity.add_user(who, body.name, body.role, body.password))
+        return UserOut.of(identity.add_user(who, body.name, body.role, body.password, team=body.team))
+
+    @routes.patch("/users/{name}")
+    def change_user(name: str, body: UserChange, who: Annotated[Principal, permit("user:write")]) -> UserOut:
+        """Disable or enable a user, or put them into a team. Sessions and keys of a disabled user stop at once."""
+        return UserOut.of(identity.change_user(who, name, disabled=body.disabled, team=body.team))
 
     @routes.post("/users/{name}/link")
     def make_link(name: str, who: Annotated[Principal, permit("user:write")]) -> LinkOut:
@@ -82,7 +88,15 @@ def router(identity: Identity, *, secure_cookies: bool = False) -> APIRouter:
     @routes.post("/keys", status_code=201)
     def add_key(body: NewKeyIn, who: Annotated[Principal, permit("key:write")]) -> KeyCreated:
         """Make an API key. Its text is in this answer and nowhere else."""
-        key, text = identity.add_key(who, body.name, tuple(body.scopes), expires_at=body.expires_at)
+        key, text = identity.add_key(
+            who,
+            body.name,
+            tuple(body.scopes),
+            expires_at=body.expires_at,
+            models=tuple(body.models),
+            team=body.team,
+            priority=body.priority,
+        )
         return KeyCreated(**KeyOut.of(key).model_dump(), key=text)
 
     @routes.delete("/keys/{key_id}", status_code=204)

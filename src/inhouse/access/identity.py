@@ -3,15 +3,16 @@
 import hashlib
 import secrets
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from inhouse.access import keys, passwords, store
 from inhouse.access.roles import scopes_of
 from inhouse.core.db import Database
 from inhouse.core.errors import Conflict, Denied, Invalid, NotFound, Unauthenticated
 from inhouse.core.ids import now
-from inhouse.core.principal import Principal
+from inhouse.core.principal import EVERYTHING, Principal
 
 SESSION_S = 14 * 24 * 3600.0
 LINK_S = 24 * 3600.0
@@ -41,6 +42,14 @@ class ScopeNotYours(Denied):
     """Nobody can give away more than they have."""
 
 
+class ReachNotYours(Denied):
+    """A key cannot make one that reaches further than itself."""
+
+
+class YourselfDisabled(Conflict):
+    """Who disables themselves could not undo it."""
+
+
 class NoScopes(Invalid):
     """A key without any permission is of no use."""
 
@@ -59,37 +68,34 @@ class Identity:
         self.throttle = passwords.Throttle()
         self._changed = changed
         self._sessions: dict[str, _Known] = {}
-        self._keys: dict[str, tuple[str, _Known]] = {}
+        self._keys: dict[bytes, _Known] = {}
         self._lock = threading.Lock()
 
     def refresh(self) -> None:
         """Read all keys and live sessions into memory."""
         with self._lock:
             with self.db.read() as conn:
+                users = {user.id: user for user in store.every_user(conn)}
                 sessions, all_keys = store.every_session(conn), store.every_key(conn)
             self._sessions = {
                 session.token_hash: _Known(_principal(user), session.expires_at) for session, user in sessions
             }
+            owners = {f"key_{key.id}": key.owner_id for key in all_keys}
             self._keys = {
-                key.id: (
-                    key.secret_hash,
-                    _Known(
-                        Principal(key.workspace_id, f"key_{key.id}", frozenset({"self:read", *key.scopes})),
-                        key.expires_at or float("inf"),
-                    ),
-                )
+                bytes.fromhex(key.secret_hash): _Known(_principal_of_key(key, owner), key.expires_at or float("inf"))
                 for key in all_keys
+                if not (owner := _owner(key, owners, users)).disabled
             }
 
     def by_key(self, text: str) -> Principal | None:
-        """The principal of an API key, None when it is malformed, unknown, revoked or expired."""
-        public_id = keys.public_id_of(text)
-        if public_id is None:
+        """The principal of an API key, None when it is malformed, unknown, revoked, expired, or its user disabled.
+
+        Every request comes through here. A digest is looked up, not a key: how long that takes tells nothing.
+        """
+        if len(text) > keys.MAX_LENGTH or not text.isascii():
             return None
-        stored_hash, known = self._keys.get(public_id, ("", None))
-        if known is None or not keys.matches(text, stored_hash) or known.expires_at <= now():
-            return None
-        return known.principal
+        known = self._keys.get(keys.digest(text))
+        return known.principal if known is not None and known.expires_at > now() else None
 
     def by_session(self, token: str) -> Principal | None:
         known = self._sessions.get(_hash(token))
@@ -122,7 +128,9 @@ class Identity:
             store.delete_session(conn, _hash(token))
         self._after_write()
 
-    def add_user(self, principal: Principal, name: str, role: str, password: str | None = None) -> store.User:
+    def add_user(
+        self, principal: Principal, name: str, role: str, password: str | None = None, *, team: str = ""
+    ) -> store.User:
         _check_gift(principal, scopes_of(role))
         if not name.strip():
             raise Invalid("A user needs a name.")
@@ -130,7 +138,7 @@ class Identity:
         with self.db.write() as conn:
             if store.find_user(conn, principal, name):
                 raise UserExists(f"There already is a user named {name!r}.")
-            return store.insert_user(conn, principal, name=name, role=role, password_hash=hashed)
+            return store.insert_user(conn, principal, name=name, role=role, password_hash=hashed, team=team)
 
     def users(self, principal: Principal) -> list[store.User]:
         with self.db.read() as conn:
@@ -142,6 +150,21 @@ class Identity:
         if user is None:
             raise UserNotFound(f"There is no user named {name!r}.")
         return user
+
+    def change_user(
+        self, principal: Principal, name: str, *, disabled: bool | None = None, team: str | None = None
+    ) -> store.User:
+        """Set what is not None. The sessions and keys of who is disabled stop at once; keys come back with them."""
+        user = self.user(principal, name)
+        _check_gift(principal, scopes_of(user.role))
+        if disabled and user.id == principal.person:
+            raise YourselfDisabled("You cannot disable yourself.", hint="Ask another administrator.")
+        given = {"disabled": disabled, "team": team}
+        changes = {column: value for column, value in given.items() if value is not None}
+        with self.db.write() as conn:
+            changed = store.change_user(conn, principal, name, changes)
+        self._after_write()
+        return changed or user
 
     def make_link(self, principal: Principal, name: str) -> str:
         """A token that signs this user in once, within a day."""
@@ -161,23 +184,37 @@ class Identity:
         self._after_write()
 
     def add_key(
-        self, principal: Principal, name: str, scopes: tuple[str, ...], *, expires_at: float | None = None
+        self,
+        principal: Principal,
+        name: str,
+        scopes: tuple[str, ...],
+        *,
+        expires_at: float | None = None,
+        models: tuple[str, ...] = (),
+        team: str = "",
+        priority: int = 0,
     ) -> tuple[store.Key, str]:
         """Make a key; the second value is its text, shown this once."""
         if not scopes:
             raise NoScopes("A key needs at least one permission.", hint="For example app:use, or chat:run.")
         _check_gift(principal, scopes)
+        _check_reach(principal, models, team, priority)
         fresh = keys.generate()
+        key = store.Key(
+            id=fresh.public_id,
+            workspace_id=principal.workspace_id,
+            owner_id=principal.person,
+            name=name,
+            secret_hash=fresh.secret_hash,
+            scopes=scopes,
+            created_at=now(),
+            expires_at=expires_at,
+            models=models,
+            team=team or (principal.team if principal.key_id else ""),
+            priority=priority,
+        )
         with self.db.write() as conn:
-            key = store.insert_key(
-                conn,
-                principal,
-                key_id=fresh.public_id,
-                name=name,
-                secret_hash=fresh.secret_hash,
-                scopes=scopes,
-                expires_at=expires_at,
-            )
+            store.insert_key(conn, key)
         self._after_write()
         return key, fresh.text
 
@@ -211,8 +248,54 @@ def _check_gift(principal: Principal, scopes: Iterable[str]) -> None:
         raise ScopeNotYours(f"You cannot give away {', '.join(map(repr, beyond))}: you don't have it yourself.")
 
 
+def _check_reach(principal: Principal, models: Sequence[str], team: str, priority: int) -> None:
+    """Who may not do everything stays within their own team and priority, and always within their own models."""
+    own = principal.models
+    if own and not (models and all(any(fnmatchcase(new, mine) for mine in own) for new in models)):
+        raise ReachNotYours(f"This key may only use {', '.join(map(repr, own))}.", hint="Name some of these.")
+    if principal.allows(EVERYTHING):
+        return
+    if team not in ("", principal.team):
+        raise ReachNotYours(f"You are not in the team {team!r}.", hint="Ask an administrator to make the key.")
+    if priority > principal.priority:
+        raise ReachNotYours(f"Your own priority is {principal.priority}.", hint="Ask an administrator to make the key.")
+
+
 def _principal(user: store.User) -> Principal:
-    return Principal(user.workspace_id, user.id, scopes_of(user.role))
+    return Principal(user.workspace_id, user.id, scopes_of(user.role), team=user.team)
+
+
+def _principal_of_key(key: store.Key, owner: "_Owner") -> Principal:
+    return Principal(
+        workspace_id=key.workspace_id,
+        user_id=f"key_{key.id}",
+        scopes=frozenset({"self:read", *key.scopes}),
+        key_id=key.id,
+        owner_id=owner.id,
+        team=key.team or owner.team,
+        models=key.models,
+        priority=key.priority,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Owner:
+    """The user behind a key, or `system`."""
+
+    id: str
+    team: str = ""
+    disabled: bool = False
+
+
+def _owner(key: store.Key, owners: Mapping[str, str], users: Mapping[str, store.User]) -> _Owner:
+    """Whose key it is. One that was made by another key belongs to who that one belongs to."""
+    found = key.owner_id
+    for _ in owners:
+        if found not in owners:
+            break
+        found = owners[found]
+    user = users.get(found)
+    return _Owner(found, user.team, user.disabled) if user else _Owner(found)
 
 
 def _hash(token: str) -> str:

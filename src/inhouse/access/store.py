@@ -1,5 +1,6 @@
 """Users, sessions, keys and one-time links in the database."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from sqlalchemy import (
     Float,
     ForeignKey,
     Index,
+    Integer,
     Row,
     String,
     Table,
@@ -30,6 +32,7 @@ users = owned(
     Column("role", String(32), nullable=False),
     Column("password_hash", String(255)),
     Column("disabled", Boolean, nullable=False),
+    Column("team", String(64), nullable=False, server_default=""),
     Index(None, "workspace_id", "name", unique=True),
 )
 sessions = Table(
@@ -57,6 +60,9 @@ keys = owned(
     Column("secret_hash", String(64), nullable=False),
     Column("scopes", Json, nullable=False),
     Column("expires_at", Float),
+    Column("models", Json, nullable=False, server_default="[]"),
+    Column("team", String(64), nullable=False, server_default=""),
+    Column("priority", Integer, nullable=False, server_default="0"),
 )
 
 
@@ -69,6 +75,7 @@ class User:
     password_hash: str | None
     disabled: bool
     created_at: float
+    team: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +98,9 @@ class Key:
     scopes: tuple[str, ...]
     created_at: float
     expires_at: float | None
+    models: tuple[str, ...] = ()
+    team: str = ""
+    priority: int = 0
 
 
 _USER = (
@@ -101,11 +111,14 @@ _USER = (
     users.c.password_hash,
     users.c.disabled,
     users.c.created_at,
+    users.c.team,
 )
 
 
-def insert_user(conn: Connection, principal: Principal, *, name: str, role: str, password_hash: str | None) -> User:
-    user = User(new_id("user"), principal.workspace_id, name, role, password_hash, False, now())
+def insert_user(
+    conn: Connection, principal: Principal, *, name: str, role: str, password_hash: str | None, team: str = ""
+) -> User:
+    user = User(new_id("user"), principal.workspace_id, name, role, password_hash, False, now(), team)
     conn.execute(
         insert(users).values(
             id=user.id,
@@ -116,6 +129,7 @@ def insert_user(conn: Connection, principal: Principal, *, name: str, role: str,
             password_hash=password_hash,
             disabled=False,
             created_at=user.created_at,
+            team=team,
         )
     )
     return user
@@ -130,6 +144,18 @@ def find_user(conn: Connection, principal: Principal, name: str) -> User | None:
     query = select(*_USER).where(users.c.workspace_id == principal.workspace_id, users.c.name == name)
     row = conn.execute(query).first()
     return User(*row) if row else None
+
+
+def change_user(conn: Connection, principal: Principal, name: str, changes: Mapping[str, Any]) -> User | None:
+    """Change `disabled` or `team`; None when there is no such user. Who is disabled has no session and no link left."""
+    mine = (users.c.workspace_id == principal.workspace_id, users.c.name == name)
+    if changes:
+        conn.execute(update(users).where(*mine).values(**changes))
+    user = find_user(conn, principal, name)
+    if user is not None and user.disabled:
+        conn.execute(delete(sessions).where(sessions.c.owner_id == user.id))
+        conn.execute(delete(links).where(links.c.owner_id == user.id))
+    return user
 
 
 def set_password(conn: Connection, principal: Principal, user_id: str, password_hash: str) -> bool:
@@ -179,30 +205,22 @@ def take_link(conn: Connection, token_hash: str) -> User | None:
     return User(*row) if row else None
 
 
-def insert_key(
-    conn: Connection,
-    principal: Principal,
-    *,
-    key_id: str,
-    name: str,
-    secret_hash: str,
-    scopes: tuple[str, ...],
-    expires_at: float | None,
-) -> Key:
-    key = Key(key_id, principal.workspace_id, principal.user_id, name, secret_hash, scopes, now(), expires_at)
+def insert_key(conn: Connection, key: Key) -> None:
     conn.execute(
         insert(keys).values(
             id=key.id,
             workspace_id=key.workspace_id,
             owner_id=key.owner_id,
-            name=name,
-            secret_hash=secret_hash,
-            scopes=list(scopes),
+            name=key.name,
+            secret_hash=key.secret_hash,
+            scopes=list(key.scopes),
             created_at=key.created_at,
-            expires_at=expires_at,
+            expires_at=key.expires_at,
+            models=list(key.models),
+            team=key.team,
+            priority=key.priority,
         )
     )
-    return key
 
 
 def delete_key(conn: Connection, principal: Principal, key_id: str) -> bool:
@@ -218,6 +236,11 @@ def list_keys(conn: Connection, principal: Principal) -> list[Key]:
 def every_key(conn: Connection) -> list[Key]:
     """All workspaces' keys, for the table that requests are checked against."""
     return [_key(row) for row in conn.execute(select(keys))]
+
+
+def every_user(conn: Connection) -> list[User]:
+    """All workspaces' users, for the table that requests are checked against."""
+    return [User(*row) for row in conn.execute(select(*_USER))]
 
 
 def every_session(conn: Connection) -> list[tuple[Session, User]]:
@@ -241,4 +264,7 @@ def _key(row: Row[Any]) -> Key:
         scopes=tuple(values["scopes"]),
         created_at=values["created_at"],
         expires_at=values["expires_at"],
+        models=tuple(values["models"]),
+        team=values["team"],
+        priority=values["priority"],
     )

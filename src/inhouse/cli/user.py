@@ -12,7 +12,8 @@ commands = typer.Typer(help="Add users and make login links.", no_args_is_help=T
 def list_users(context: typer.Context) -> None:
     """List the users."""
     connection: Connection = context.obj
-    show(connection.output, connection.client.users.list(), {"name": "Name", "role": "Role", "disabled": "Disabled"})
+    columns = {"name": "Name", "role": "Role", "team": "Team", "disabled": "Disabled"}
+    show(connection.output, connection.client.users.list(), columns)
 
 
 @commands.command()
@@ -20,10 +21,11 @@ def add(
     context: typer.Context,
     name: str,
     role: str = typer.Option("user", help="admin, builder, annotator, viewer or user."),
+    team: str = typer.Option("", help="The team that limits and budgets count the user to."),
 ) -> None:
     """Add a user and print a link that signs them in once."""
     connection: Connection = context.obj
-    connection.client.users.create(name, role=role)
+    connection.client.users.create(name, role=role, team=team)
     _print_link(connection, name)
 
 
@@ -31,6 +33,30 @@ def add(
 def link(context: typer.Context, name: str = typer.Argument("admin")) -> None:
     """Print a link that signs a user in once, within a day."""
     _print_link(context.obj, name)
+
+
+@commands.command()
+def disable(context: typer.Context, name: str) -> None:
+    """Stop a user's sessions and keys at once."""
+    connection: Connection = context.obj
+    connection.client.users.disable(name)
+    say.print(f"Disabled {name!r}: sessions and keys have stopped.")
+
+
+@commands.command()
+def enable(context: typer.Context, name: str) -> None:
+    """Let a disabled user in again."""
+    connection: Connection = context.obj
+    connection.client.users.enable(name)
+    say.print(f"Enabled {name!r}.")
+
+
+@commands.command()
+def team(context: typer.Context, name: str, team: str = typer.Argument("", help="None by default.")) -> None:
+    """Put a user into a team, or take them out of theirs."""
+    connection: Connection = context.obj
+    connection.client.users.set_team(name, team)
+    say.print(f"{name!r} is in the team {team!r}." if team else f"{name!r} is in no team.")
 
 
 def _print_link(connection: Connection, name: str) -> None:

@@ -15,9 +15,19 @@ class Keys:
     def list(self) -> Sequence[Key]:
         return self._http.get("keys")["items"]
 
-    def create(self, name: str, scopes: Sequence[str], *, expires_at: float | None = None) -> NewKey:
-        """Make a key. Its text is in this answer and nowhere else."""
-        return self._http.post("keys", body={"name": name, "scopes": [*scopes], "expires_at": expires_at})
+    def create(
+        self,
+        name: str,
+        scopes: Sequence[str],
+        *,
+        expires_at: float | None = None,
+        models: Sequence[str] = (),
+        team: str = "",
+        priority: int = 0,
+    ) -> NewKey:
+        """Make a key. Its text is in this answer and nowhere else. Without `models` it may use all of them."""
+        wanted = {"name": name, "scopes": [*scopes], "expires_at": expires_at}
+        return self._http.post("keys", body={**wanted, "models": [*models], "team": team, "priority": priority})
 
     def revoke(self, key_id: str) -> None:
         self._http.send("DELETE", "keys", key_id)
@@ -32,8 +42,20 @@ class Users:
     def list(self) -> Sequence[User]:
         return self._http.get("users")["items"]
 
-    def create(self, name: str, *, role: str = "user", password: str | None = None) -> User:
-        return self._http.post("users", body={"name": name, "role": role, "password": password})
+    def create(self, name: str, *, role: str = "user", password: str | None = None, team: str = "") -> User:
+        return self._http.post("users", body={"name": name, "role": role, "password": password, "team": team})
+
+    def disable(self, name: str) -> User:
+        """Stop the user's sessions and keys at once."""
+        return self._http.send("PATCH", "users", name, body={"disabled": True})
+
+    def enable(self, name: str) -> User:
+        """Let a disabled user sign in again; their keys work again, too."""
+        return self._http.send("PATCH", "users", name, body={"disabled": False})
+
+    def set_team(self, name: str, team: str) -> User:
+        """Put a user into a team, or with "" into none."""
+        return self._http.send("PATCH", "users", name, body={"team": team})
 
     def link(self, name: str) -> str:
         """The path of a link that signs this user in once."""

@@ -390,6 +390,7 @@ class User(TypedDict):
     id: str
     name: str
     role: str
+    team: str
     disabled: bool
     created_at: float
 
@@ -400,6 +401,10 @@ class Key(TypedDict):
     scopes: list[str]
     created_at: float
     expires_at: float | None
+    owner_id: str
+    models: list[str]
+    team: str
+    priority: int
 
 
 class NewKey(Key):

@@ -3,10 +3,16 @@
 from dataclasses import dataclass
 
 from sqlalchemy import (
+    BigInteger,
+    Boolean,
     Column,
     Connection,
+    Double,
+    Float,
+    Integer,
     RowMapping,
     String,
+    Table,
     Text,
     UniqueConstraint,
     delete,
@@ -14,7 +20,7 @@ from sqlalchemy import (
     select,
 )
 
-from inhouse.core.db import Json, owned
+from inhouse.core.db import Json, metadata, owned
 from inhouse.core.ids import new_id, now
 from inhouse.core.principal import Principal
 
@@ -27,6 +33,54 @@ upstreams = owned(
     Column("model", String(200), nullable=False),
     Column("models", Json, nullable=False),
     UniqueConstraint("workspace_id", "name"),
+)
+policies = Table(
+    "gateway_policies",
+    metadata,
+    Column("workspace_id", String(64), primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("owner_id", String(64), nullable=False),
+    Column("settings", Json, nullable=False),
+    Column("updated_at", Float, nullable=False),
+)
+routes = Table(
+    "gateway_routes",
+    metadata,
+    Column("workspace_id", String(64), primary_key=True),
+    Column("name", String(200), primary_key=True),
+    Column("owner_id", String(64), nullable=False),
+    Column("document", Json, nullable=False),
+    Column("updated_at", Float, nullable=False),
+)
+prompts = Table(
+    "gateway_prompts",
+    metadata,
+    Column("workspace_id", String(64), primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("owner_id", String(64), nullable=False),
+    Column("template", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("is_default", Boolean, nullable=False),
+    Column("created_at", Float, nullable=False),
+)
+usage = Table(
+    "gateway_usage",
+    metadata,
+    Column("workspace_id", String(64), primary_key=True),
+    Column("hour", Integer, primary_key=True, autoincrement=False),  # since 1970
+    Column("key_id", String(64), primary_key=True),
+    Column("user_id", String(64), primary_key=True),
+    Column("team", String(64), primary_key=True),
+    Column("model", String(200), primary_key=True),
+    Column("target", String(300), primary_key=True),
+    Column("arm", String(64), primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    Column("errors", BigInteger, nullable=False),
+    Column("cached", BigInteger, nullable=False),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("completion_tokens", BigInteger, nullable=False),
+    Column("cost", Double, nullable=False),
 )
 
 

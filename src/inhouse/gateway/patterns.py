@@ -113,6 +113,7 @@ def compiled(source: str, *, is_longest: bool = False) -> Any:
     options: Any = re2.Options()
     options.log_errors = False
     options.max_mem = _MEMORY
+    options.never_capture = True
     options.longest_match = is_longest
     try:
         return re2.compile(source.encode(), options)

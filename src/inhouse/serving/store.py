@@ -13,13 +13,14 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    delete,
     insert,
     select,
     update,
 )
 
 from inhouse.core.db import Json, metadata, owned
-from inhouse.core.ids import now
+from inhouse.core.ids import new_id, now
 from inhouse.core.principal import Principal
 
 deployments = Table(
@@ -83,3 +84,68 @@ def every_deployment(conn: Connection) -> list[Deployment]:
 def _deployment(row: RowMapping) -> Deployment:
     weights = {int(version): float(weight) for version, weight in row["weights"].items()}
     return Deployment(row["workspace_id"], row["model"], weights, row["note"], row["created_at"], row["updated_at"])
+
+
+@dataclass(frozen=True, slots=True)
+class StoredModel:
+    """A language model, encoder or reranker that this server is to run."""
+
+    workspace_id: str
+    name: str
+    kind: str
+    path: str
+    runtime: str
+    settings: Mapping[str, Any]
+    adapters: Mapping[str, str]
+    created_at: float
+
+
+def save_language_model(
+    conn: Connection,
+    principal: Principal,
+    name: str,
+    *,
+    kind: str,
+    path: str,
+    runtime: str,
+    settings: Mapping[str, Any],
+    adapters: Mapping[str, str],
+) -> StoredModel:
+    """Store a model, or change the one of that name."""
+    mine = (language_models.c.workspace_id == principal.workspace_id) & (language_models.c.name == name)
+    changes: dict[str, Any] = {
+        "kind": kind,
+        "path": path,
+        "runtime": runtime,
+        "settings": dict(settings),
+        "adapters": dict(adapters),
+    }
+    if not conn.execute(update(language_models).where(mine).values(**changes)).rowcount:
+        row = {"id": new_id("lm"), "workspace_id": principal.workspace_id, "owner_id": principal.user_id, "name": name}
+        conn.execute(insert(language_models).values(**row, **changes, created_at=now()))
+    return _stored_model(conn.execute(select(language_models).where(mine)).mappings().one())
+
+
+def delete_language_model(conn: Connection, principal: Principal, name: str) -> bool:
+    """Whether there was one."""
+    mine = (language_models.c.workspace_id == principal.workspace_id) & (language_models.c.name == name)
+    return conn.execute(delete(language_models).where(mine)).rowcount > 0
+
+
+def every_language_model(conn: Connection) -> list[StoredModel]:
+    """All workspaces' models, oldest first."""
+    rows = conn.execute(select(language_models).order_by(language_models.c.created_at)).mappings()
+    return [_stored_model(row) for row in rows]
+
+
+def _stored_model(row: RowMapping) -> StoredModel:
+    return StoredModel(
+        row["workspace_id"],
+        row["name"],
+        row["kind"],
+        row["path"],
+        row["runtime"],
+        row["settings"],
+        row["adapters"],
+        row["created_at"],
+    )

@@ -8,6 +8,8 @@ from inhouse.core.http import AnswerTooLarge
 from inhouse.core.inflate import BadPacking, Inflate
 
 Headers = list[tuple[bytes, bytes]]
+_LATE_PARTS = 8
+"""As often may something come that nobody reads any more, before the connection is closed."""
 
 
 class EndpointBrokeOff(Unavailable):
@@ -27,6 +29,8 @@ class Source(Protocol):
 
     def resume(self) -> None: ...
 
+    def hurry(self) -> None: ...
+
 
 class Answer:
     """An answer: its head now, its body as it comes. Read it to the end, or `abort()` it."""
@@ -38,6 +42,7 @@ class Answer:
         "_loop",
         "_name",
         "_parts",
+        "_patience",
         "_source",
         "_waiter",
         "headers",
@@ -59,6 +64,7 @@ class Answer:
         self._parts: list[bytes] = []
         self._failure: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._patience = 0
 
     def header(self, name: bytes) -> bytes:
         """The value of a header, joined by commas where it is repeated; empty when it is absent."""
@@ -66,6 +72,8 @@ class Answer:
 
     async def read(self, max_bytes: int) -> bytes:
         """The whole rest of the body."""
+        if self.is_complete and self._inflate is None and self.unread <= max_bytes:
+            return self._take()  # the usual small answer: all of it came with its head
         body: list[bytes] = []
         size = 0
         while part := await self.part():
@@ -99,7 +107,20 @@ class Answer:
             self._source.abort()
             self.fail(EndpointBrokeOff(f"The answer of {self._name} was given up."))
 
+    def finish(self) -> None:
+        """The reader has what it wants. The connection is kept if the body ends soon, and closed if it does not."""
+        if self._source is not None:
+            self._patience = _LATE_PARTS
+            self._parts.clear()
+            self.unread = 0
+            self._source.hurry()
+
     def arrive(self, parts: list[bytes]) -> None:
+        if self._patience:
+            self._patience -= 1
+            if not self._patience:
+                self._loop.call_soon(self.abort)
+            return
         for part in parts:
             self.unread += len(part)
         self._parts += parts

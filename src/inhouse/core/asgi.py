@@ -1,9 +1,8 @@
 """The few things that a raw ASGI app needs: reading a body, answering, noticing that the client left."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any, Protocol
 
 from inhouse.core.errors import TooLarge
 
@@ -23,18 +22,20 @@ class ClientLeft(Exception):
 
 
 async def read_body(receive: Receive, max_bytes: int) -> bytes:
-    body = bytearray()
+    body: bytes | bytearray = b""
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientLeft
-        body += message.get("body", b"")
-        if len(body) > max_bytes:
+        part: bytes = message.get("body", b"")
+        if len(body) + len(part) > max_bytes:
             raise BodyTooLarge(
                 f"The request body is larger than {max_bytes} bytes.", hint="Send less text in one request."
             )
         if not message.get("more_body"):
-            return bytes(body)
+            return bytes(body + part) if body else part
+        body = body or bytearray()
+        body += part
 
 
 async def send_json(send: Send, status: int, body: bytes, headers: Iterable[Header] = ()) -> None:
@@ -43,26 +44,53 @@ async def send_json(send: Send, status: int, body: bytes, headers: Iterable[Head
     await send({"type": "http.response.body", "body": body})
 
 
-@asynccontextmanager
-async def while_connected(receive: Receive) -> AsyncIterator[None]:
-    """Cancel the block and raise `ClientLeft` when the client leaves. For after the body has been read."""
-    task = asyncio.current_task()
-    assert task is not None
-    left = False
+class Connection(Protocol):
+    """A client's connection, where the server puts it into the scope under `CONNECTION`."""
 
-    async def watch() -> None:
-        nonlocal left
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        left = True
-        task.cancel()
+    has_left: bool
+    on_leave: Callable[[], None] | None
 
-    watcher = asyncio.create_task(watch())
-    try:
-        yield
-    except asyncio.CancelledError:
-        if left and task.uncancel() == 0:
+
+CONNECTION = "inhouse.connection"
+
+
+class WhileConnected:
+    """Cancels the block and raises `ClientLeft` when the client leaves. For after the body has been read.
+
+    Where the server tells when a connection ends this costs next to nothing; elsewhere a task waits for it.
+    """
+
+    __slots__ = ("_connection", "_left", "_receive", "_task", "_watcher")
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self._connection: Connection | None = scope.get(CONNECTION)
+        self._receive = receive
+        self._left = False
+
+    async def __aenter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        if self._connection is None:
+            self._watcher = asyncio.create_task(self._watch())
+            return
+        if self._connection.has_left:
+            raise ClientLeft
+        self._connection.on_leave = self._leave
+
+    async def __aexit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        if self._connection is None:
+            self._watcher.cancel()
+        else:
+            self._connection.on_leave = None
+        if self._left and isinstance(error, asyncio.CancelledError) and self._task.uncancel() == 0:
             raise ClientLeft from None
-        raise
-    finally:
-        watcher.cancel()
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._leave()
+
+    def _leave(self) -> None:
+        self._left = True
+        self._task.cancel()

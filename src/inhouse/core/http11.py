@@ -17,6 +17,7 @@ from inhouse.core.inflate import ENCODINGS
 
 _UNREAD_BYTES = 256 << 10
 _COPY_BYTES = 64 << 10
+_HURRY_S = 1.0
 
 
 class ConnectionStale(EndpointUnreachable):
@@ -119,6 +120,12 @@ class Connection(asyncio.Protocol):
             self._is_paused = False
             self._expect_within(self._idle_s)
             self._transport.resume_reading()
+
+    def hurry(self) -> None:
+        """The rest of the answer is only waited for so that the connection can be kept."""
+        self.resume()
+        self._idle_s = _HURRY_S
+        self._expect_within(_HURRY_S)
 
     # What the loop calls
 

@@ -1,7 +1,6 @@
 """One request on its way through the gateway, and what comes back."""
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
@@ -9,10 +8,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from inhouse.core.errors import InhouseError
+from inhouse.core.fasthttp import Waits
 from inhouse.core.principal import Principal
 
 if TYPE_CHECKING:
     from inhouse.gateway.route import Route, Target
+
+
+_WAITS = Waits()
 
 
 class Endpoint(StrEnum):
@@ -109,7 +112,13 @@ class Call:
     started: float = field(default_factory=time.perf_counter)
 
     # What happened on the way.
+    deadline: float = 0.0
+    """On the clock of the event loop; set when the first target is asked."""
+    waits: Waits = _WAITS
+    """How long to wait for what; set by the policy `timeouts`."""
     target: "Target | None" = None
+    held: "Target | None" = None
+    """The target that is busy with this call's stream."""
     arm: str = ""
     attempts: int = 0
     queued_s: float = 0.0
@@ -171,13 +180,10 @@ class Backend(Protocol):
     @property
     def name(self) -> str: ...
 
-    async def send(self, call: Call, model: str, *, deadline: float) -> Reply:
+    async def send(self, call: Call, model: str) -> Reply:
         """Answer with the backend's own `model`. Returns when the answer, or its first streamed event, is there.
 
-        `deadline` is on the clock of the event loop. Raises an `InhouseError`; one that is `retryable` may be tried
-        again, here or elsewhere. Cancelling gives the work up at once.
+        Raises an `InhouseError`; one that is `retryable` may be tried again, here or elsewhere. Cancelling gives the
+        work up at once, and nothing takes longer than `call.deadline`.
         """
         ...
-
-
-Fields = Mapping[str, Any]

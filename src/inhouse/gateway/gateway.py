@@ -1,32 +1,41 @@
-"""One door to every chat model: the built-in one, and those of the connected model servers."""
+"""One door to every model: the built-in one, those of this process, and those of the connected model servers."""
 
 import asyncio
+import logging
 import re
 import threading
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgspec
 
 from inhouse.core.db import Database
 from inhouse.core.errors import Conflict, InhouseError, Invalid, NotFound
-from inhouse.core.http import Http, endpoint
+from inhouse.core.fasthttp import FastHttp, Waits
+from inhouse.core.http import endpoint
 from inhouse.core.ids import now
 from inhouse.core.principal import DEFAULT_WORKSPACE, Principal
-from inhouse.gateway import store
-from inhouse.gateway.models import ChatDelta, ChatRequest, ListedModel, estimated_usage
-from inhouse.gateway.quote import QUOTE, Quote
+from inhouse.gateway import store, wire
+from inhouse.gateway.call import Backend, Call, Endpoint, Reply
+from inhouse.gateway.catalogue import LOCAL, Catalogue, LocalEntry, RouteDocument, Sources
+from inhouse.gateway.chain import Chain
+from inhouse.gateway.dispatch import attempt
+from inhouse.gateway.local import Local
+from inhouse.gateway.models import ChatDelta, ChatRequest
+from inhouse.gateway.policy import Settings, Surroundings
+from inhouse.gateway.quote import Quote
+from inhouse.gateway.remote import Remote, UpstreamModelUnknown
+from inhouse.gateway.route import Route
 from inhouse.gateway.store import Connected
-from inhouse.gateway.upstream import Patience, Upstream, UpstreamModel, UpstreamModelUnknown
 
-DEFAULT = "default"
 OLLAMA = "http://127.0.0.1:11434/v1"
+_PROBE = Waits(connect_s=3.0, head_s=10.0, idle_s=10.0)
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.IGNORECASE)
+_RESERVED = frozenset({"local", "inhouse"})
 _NOT_FOR_CHAT = re.compile(r"embed|rerank|whisper|tts|bge-|moderation", re.IGNORECASE)
-
-
-class ModelNotFound(NotFound):
-    """No chat model has that name."""
+_log = logging.getLogger(__name__)
 
 
 class UpstreamNotFound(NotFound):
@@ -49,6 +58,26 @@ class Secrets(Protocol):
     def decrypt(self, token: str) -> str: ...
 
 
+class Configuration(Protocol):
+    """What administrators set, by workspace."""
+
+    def policies(self, workspace_id: str) -> Mapping[str, Settings]: ...
+
+    def routes(self, workspace_id: str) -> Mapping[str, RouteDocument]: ...
+
+
+class LocalModels(Protocol):
+    """The models that run on this machine."""
+
+    def list(self, workspace_id: str) -> Sequence[LocalEntry]: ...
+
+    async def open(self, workspace_id: str, name: str) -> Any: ...
+
+    def key(self, workspace_id: str, name: str) -> str:
+        """The key of a model that runs in a server of its own."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """A model server that answered: the URL that worked, and what it offers."""
@@ -57,59 +86,110 @@ class Found:
     models: tuple[str, ...]
 
 
-class Gateway:
-    """Chat models by name. `refresh()` once at start, and again whenever another process changed the upstreams.
+@dataclass(slots=True)
+class _Workspace:
+    """What is in memory for one workspace. A refresh makes a new catalogue and keeps the rest."""
 
-    It has its own way out: only registered model servers are reachable through it, whatever their address.
+    chain: Chain
+    catalogue: Catalogue
+    backends: dict[str, Backend] = field(default_factory=dict)
+
+
+class Gateway:
+    """Models by name, behind the policies of their workspace.
+
+    `refresh()` once at start, and again whenever another process changed servers or settings. It has its own way out:
+    only registered model servers are reachable through it, whatever their address.
     """
 
     def __init__(
-        self, db: Database, secrets: Secrets, *, patience: Patience = Patience(), ollama_url: str = OLLAMA
+        self,
+        db: Database,
+        secrets: Secrets,
+        *,
+        configuration: Configuration | None = None,
+        local: LocalModels | None = None,
+        surroundings: Surroundings | None = None,
+        changed: Callable[[], None] = lambda: None,
+        ollama_url: str = OLLAMA,
     ) -> None:
         self._db = db
         self._secrets = secrets
-        self._patience = patience
+        self._configuration = configuration
+        self._local = local
+        self._surroundings = surroundings or Surroundings()
+        self._changed = changed
         self._ollama_url = ollama_url
-        self._http = Http(self._is_registered)
+        self._http = FastHttp(self._is_registered)
         self._connected: list[Connected] = []
         self._attached: list[Connected] = []
         self._probed: list[tuple[str, int]] = []
         self._endpoints: frozenset[tuple[str, int]] = frozenset()
-        self._catalogues: dict[str, dict[str, ListedModel]] = {}
-        self._refreshing = threading.Lock()
+        self._workspaces: dict[str, _Workspace] = {}
+        self._refreshing = threading.RLock()
         self._started_at = now()
 
     def refresh(self) -> None:
-        """Read the connected model servers again. Safe from any thread."""
+        """Read servers and settings again. Safe from any thread."""
         with self._refreshing:  # or an older reading could overtake a newer one
             with self._db.read() as conn:
                 self._connected = store.every_upstream(conn)
-            self._forget()
+            self._rebuild()
 
     async def close(self) -> None:
+        """Write what policies still hold, and hang up."""
+        for workspace in self._workspaces.values():
+            await asyncio.to_thread(workspace.chain.close)
         await self._http.close()
 
-    def models(self, principal: Principal) -> list[ListedModel]:
-        return list(self._catalogue(principal.workspace_id).values())
+    # Answering
 
-    def model(self, principal: Principal, name: str) -> ListedModel:
-        catalogue = self._catalogue(principal.workspace_id)
-        if name not in catalogue:
-            raise ModelNotFound(f"There is no model named {name!r}.", hint="Known: " + ", ".join(catalogue))
-        return catalogue[name]
+    def routes(self, principal: Principal) -> list[Route]:
+        """The models that this caller may use."""
+        return self._workspace(principal.workspace_id).catalogue.allowed(principal.models)
+
+    def route(self, principal: Principal, name: str) -> Route:
+        return self._workspace(principal.workspace_id).catalogue.get(name)
+
+    async def answer(self, call: Call) -> Reply:
+        """Send a call through the policies of its workspace to a model."""
+        return await self._workspace(call.principal.workspace_id).chain.run(call)
+
+    def chain(self, workspace_id: str) -> Chain:
+        """The policies of a workspace, for those who want their figures."""
+        return self._workspace(workspace_id).chain
 
     async def stream(self, principal: Principal, request: ChatRequest) -> AsyncGenerator[ChatDelta]:
-        """Stream the answer of the model that the request names; its usage always comes, estimated if need be."""
-        listed = self.model(principal, request.model)
-        said: list[str] = []
+        """Stream an answer to who asks from within; usage always comes, estimated if need be."""
+        fields = {name: wire.raw(value) for name, value in _body(request).items()}
+        call = Call(
+            principal,
+            Endpoint.CHAT,
+            request.model,
+            self.route(principal, request.model),
+            wire.encode(fields),
+            fields,
+            stream=True,
+            include_usage=True,
+            max_tokens=request.max_tokens or 0,
+            session=request.user,
+        )
+        events = (await self.answer(call)).events
+        assert events is not None
         counted = False
-        async with aclosing(listed.model.stream(request)) as deltas:
-            async for delta in deltas:
-                said.append(delta.text)
-                counted = counted or delta.usage is not None
-                yield delta
-        if not counted:
-            yield ChatDelta(usage=estimated_usage(request.messages, "".join(said)))
+        try:
+            while block := await events.part():
+                for data in wire.frames(block):
+                    if data != b"[DONE]":
+                        delta = _delta(data)
+                        counted = counted or delta.usage is not None
+                        yield delta
+        finally:
+            events.abort()
+        if not counted and call.usage is not None:
+            yield ChatDelta(usage=call.usage.wire())
+
+    # Model servers
 
     def upstreams(self, principal: Principal) -> list[Connected]:
         """The model servers of a workspace, in the order in which their models are preferred."""
@@ -127,7 +207,7 @@ class Gateway:
                 connected = store.insert_upstream(
                     conn, principal, name=name, url=found.url, secret=secret, model=model, models=found.models
                 )
-            self.refresh()
+            self._written()
             return connected
 
         return await asyncio.to_thread(save)
@@ -140,8 +220,9 @@ class Gateway:
         secret = self._secrets.encrypt(key) if key else ""
         model = _preferred(found, model)
         attached = Connected(principal.workspace_id, name, found.url, secret, model, found.models, now())
-        self._attached.append(attached)
-        self._forget()
+        with self._refreshing:
+            self._attached.append(attached)
+            self._rebuild()
         return attached
 
     def disconnect(self, principal: Principal, name: str) -> None:
@@ -152,7 +233,7 @@ class Gateway:
                 f"There is no connected model server named {name!r}.",
                 hint="One that comes from the settings is removed there.",
             )
-        self.refresh()
+        self._written()
 
     async def probe(self, url: str, *, key: str = "") -> Found:
         """Ask a model server for its models, at the URL as given and under /v1."""
@@ -174,49 +255,87 @@ class Gateway:
             return []
 
     async def _found(self, url: str, key: str) -> Found:
-        server = Upstream(self._http, url, url, key=key, patience=Patience(connect_s=3.0, first_token_s=10.0))
-        return Found(url, tuple(await server.models()))
+        return Found(url, tuple(await Remote(self._http, url, url, key=key).models(_PROBE)))
 
     def _check_name(self, principal: Principal, name: str) -> None:
-        if not _NAME.fullmatch(name):
+        if not _NAME.fullmatch(name) or name in _RESERVED:
             raise BadUpstream(f"{name!r} cannot be a name.", hint="Use up to 63 letters, digits, dots, - and _.")
         if any(one.name == name for one in self.upstreams(principal)):
             raise UpstreamExists(f"A model server named {name!r} is connected already.", hint="Choose another name.")
 
-    def _catalogue(self, workspace_id: str) -> dict[str, ListedModel]:
-        catalogues = self._catalogues  # a refresh meanwhile replaces it, so that nothing stale is kept
-        if workspace_id not in catalogues:
-            catalogues[workspace_id] = self._build(workspace_id)
-        return catalogues[workspace_id]
+    # What is in memory
 
-    def _build(self, workspace_id: str) -> dict[str, ListedModel]:
-        """Every model by its own name, or as `server/model` where an earlier server has one of that name."""
-        servers = [(one, self._open(one)) for one in self._servers(workspace_id)]
+    def _written(self) -> None:
+        self.refresh()
+        self._changed()
+
+    def _rebuild(self) -> None:
+        registered = [endpoint(one.url) for one in (*self._attached, *self._connected)]
+        for workspace_id in {DEFAULT_WORKSPACE, *self._workspaces}:
+            registered += [endpoint(entry.url) for entry in self._entries(workspace_id) if entry.url]
+        self._endpoints = frozenset(registered)
+        for workspace_id in list(self._workspaces):
+            self._fill(workspace_id, self._workspaces[workspace_id])
+
+    def _workspace(self, workspace_id: str) -> _Workspace:
+        workspace = self._workspaces.get(workspace_id)
+        if workspace is not None:
+            return workspace
+        with self._refreshing:
+            return self._workspaces.get(workspace_id) or self._open(workspace_id)
+
+    def _open(self, workspace_id: str) -> _Workspace:
+        chain = Chain(self._surroundings.of(workspace_id, self._find(workspace_id)), attempt)
+        workspace = _Workspace(chain, Catalogue(self._sources(workspace_id), {}))
+        self._configure(workspace_id, chain)
+        self._workspaces[workspace_id] = workspace
+        return workspace
+
+    def _fill(self, workspace_id: str, workspace: _Workspace) -> None:
+        workspace.catalogue = Catalogue(self._sources(workspace_id), workspace.catalogue.targets)
+        self._configure(workspace_id, workspace.chain)
+
+    def _configure(self, workspace_id: str, chain: Chain) -> None:
+        chain.configure(self._configuration.policies(workspace_id) if self._configuration else {})
+
+    def _find(self, workspace_id: str) -> Callable[[str], Route | None]:
+        return lambda name: self._workspace(workspace_id).catalogue.find(name)
+
+    def _sources(self, workspace_id: str) -> Sources:
         quote = Quote()
-        default = UpstreamModel(servers[0][1], servers[0][0].model) if servers else quote
-        catalogue = {
-            QUOTE: ListedModel(QUOTE, "inhouse", self._started_at, quote),
-            DEFAULT: ListedModel(DEFAULT, "inhouse", self._started_at, default),
-        }
-        for connected, upstream in servers:
-            for model in connected.models:
-                name = model if model not in catalogue else f"{connected.name}/{model}"
-                catalogue[name] = ListedModel(
-                    name, connected.name, connected.created_at, UpstreamModel(upstream, model)
-                )
-        return catalogue
 
-    def _open(self, connected: Connected) -> Upstream:
-        key = self._secrets.decrypt(connected.secret) if connected.secret else ""
-        return Upstream(self._http, connected.name, connected.url, key=key, patience=self._patience)
+        async def open_quote(workspace_id: str, name: str) -> Quote:
+            return quote
+
+        servers = [(one, self._remote(one)) for one in self._servers(workspace_id)]
+        return Sources(
+            servers=[(one, backend) for one, backend in servers if backend is not None],
+            local=[(entry, self._runner(workspace_id, entry)) for entry in self._entries(workspace_id)],
+            quote=Local("inhouse", workspace_id, open_quote),
+            documents=self._configuration.routes(workspace_id) if self._configuration else {},
+            started_at=self._started_at,
+        )
+
+    def _remote(self, connected: Connected) -> Remote | None:
+        """None where the key cannot be read any more: the others go on."""
+        try:
+            key = self._secrets.decrypt(connected.secret) if connected.secret else ""
+        except InhouseError as error:
+            _log.error("The key of the model server %r cannot be read: %s", connected.name, error)
+            return None
+        return Remote(self._http, connected.name, connected.url, key=key)
+
+    def _runner(self, workspace_id: str, entry: LocalEntry) -> Backend:
+        assert self._local is not None
+        if entry.url:
+            return Remote(self._http, LOCAL, entry.url, key=self._local.key(workspace_id, entry.name))
+        return Local(LOCAL, workspace_id, self._local.open)
+
+    def _entries(self, workspace_id: str) -> Sequence[LocalEntry]:
+        return self._local.list(workspace_id) if self._local is not None else ()
 
     def _servers(self, workspace_id: str) -> list[Connected]:
         return [one for one in (*self._attached, *self._connected) if one.workspace_id == workspace_id]
-
-    def _forget(self) -> None:
-        registered = [endpoint(one.url) for one in (*self._attached, *self._connected)]
-        self._endpoints = frozenset(registered)
-        self._catalogues = {}
 
     def _is_registered(self, host: str, port: int) -> bool:
         return (host, port) in self._endpoints or (host, port) in self._probed
@@ -239,3 +358,41 @@ def _preferred(found: Found, model: str) -> str:
             f"The server at {found.url!r} has no model named {model!r}.", hint="It has: " + ", ".join(found.models[:20])
         )
     return model
+
+
+def _body(request: ChatRequest) -> dict[str, Any]:
+    known = {
+        "temperature": request.temperature,
+        "max_tokens": request.max_tokens,
+        "stop": request.stop,
+        "user": request.user or None,
+    }
+    return {
+        **{name: value for name, value in request.extra.items() if name not in wire.OVERRIDES},
+        **{name: value for name, value in known.items() if value is not None},
+        "model": request.model,
+        "messages": request.messages,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+
+
+class _Choice(msgspec.Struct):
+    index: int = 0
+    delta: dict[str, Any] = msgspec.field(default_factory=dict)
+    finish_reason: str | None = None
+
+
+class _Chunk(msgspec.Struct):
+    model: str = ""
+    choices: list[_Choice] = msgspec.field(default_factory=list)
+    usage: dict[str, Any] | None = None
+
+
+def _delta(data: bytes) -> ChatDelta:
+    chunk = msgspec.json.decode(data, type=_Chunk)
+    choice = next((choice for choice in chunk.choices if choice.index == 0), _Choice())
+    fields = {name: value for name, value in choice.delta.items() if name != "role" and value is not None}
+    text = fields.pop("content", "")
+    usage = chunk.usage and {name: value for name, value in chunk.usage.items() if isinstance(value, int)}
+    return ChatDelta(str(text), choice.finish_reason, usage or None, chunk.model, fields)

@@ -1,6 +1,6 @@
-"""What a chat model is here: something that streams an answer to messages."""
+"""What language models are asked and say, where it is not bytes on the wire."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -11,7 +11,7 @@ _PER_MESSAGE = 4  # role and separators
 
 
 class ChatRequest(Protocol):
-    """What a model is asked. `extra` carries parameters that only some models know."""
+    """What a workflow asks. `extra` carries parameters that only some models know."""
 
     @property
     def model(self) -> str: ...
@@ -40,20 +40,17 @@ class ChatDelta:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-class ChatModel(Protocol):
-    """A language model, or what stands in for one."""
-
-    def stream(self, request: ChatRequest) -> AsyncGenerator[ChatDelta]: ...
-
-
 @dataclass(frozen=True, slots=True)
-class ListedModel:
-    """A chat model under the name that clients ask for."""
+class Piece:
+    """What a language model says next, in the shape of `local.Piece`."""
 
-    id: str
-    owner: str
-    created_at: float
-    model: ChatModel
+    text: str = ""
+    finish_reason: str | None = None
+    usage: tuple[int, int] | None = None
+    index: int = 0
+    reasoning: str = ""
+    logprobs: Sequence[Mapping[str, Any]] | None = None
+    tool_calls: Sequence[Mapping[str, Any]] = ()
 
 
 def text_of(message: Message) -> str:
@@ -65,15 +62,6 @@ def text_of(message: Message) -> str:
     return "\n".join(str(part.get("text", "")) for part in parts if isinstance(part, Mapping))
 
 
-def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:
-    return {
-        "prompt_tokens": prompt_tokens,
-        "completion_tokens": completion_tokens,
-        "total_tokens": prompt_tokens + completion_tokens,
-    }
-
-
-def estimated_usage(messages: Sequence[Message], answer: str) -> dict[str, int]:
-    """For models that don't count: about what a tokenizer would say."""
-    prompt = sum(estimate(text_of(message)) + _PER_MESSAGE for message in messages)
-    return usage(prompt, estimate(answer))
+def estimated_usage(messages: Sequence[Message], answer: str) -> tuple[int, int]:
+    """Tokens read and written, for models that don't count: about what a tokenizer would say."""
+    return sum(estimate(text_of(message)) + _PER_MESSAGE for message in messages), estimate(answer)

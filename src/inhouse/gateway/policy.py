@@ -6,7 +6,7 @@ them while requests run keeps what the policy has counted so far.
 
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from inhouse.core.registry import Registry
 from inhouse.gateway.call import Call, Outcome, Reply
+from inhouse.gateway.prices import Prices, Used
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,10 +84,26 @@ class Embedder(Protocol):
     async def embed(self, workspace_id: str, model: str, texts: Sequence[str]) -> "np.ndarray": ...
 
 
+Series = tuple[str, int, str, str, str, str, str, str]
+"""Workspace, hour since 1970, key, user, team, model, target, arm."""
+
+
 class Spending(Protocol):
     """What has been used so far, as stored: budgets start from it after a restart."""
 
     def since(self, workspace_id: str, start: float) -> Iterable["Spent"]: ...
+
+    def record(self, series: Series, status: int, is_cached: bool, used: Used) -> None:
+        """Add a request. Never waits."""
+        ...
+
+
+class PromptTemplates(Protocol):
+    """Named prompts with their versions."""
+
+    def find(self, workspace_id: str, name: str, version: int | None = None) -> str | None:
+        """The text of a template, of its default version where none is named."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +133,13 @@ class Surroundings:
     classifier: Classifier | None = None
     embedder: Embedder | None = None
     spending: Spending | None = None
+    prompts: PromptTemplates | None = None
+    prices: Prices = field(default_factory=Prices)
+    """The price list of the workspace; the policy `usage` sets it."""
+
+    def of(self, workspace_id: str, find: Callable[[str], "Route | None"]) -> "Surroundings":
+        """The same for one workspace."""
+        return replace(self, workspace_id=workspace_id, find=find, prices=Prices())
 
 
 policies: Registry[type[Policy[Any]]] = Registry("policy", package="inhouse.gateway.policies")

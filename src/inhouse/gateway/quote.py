@@ -4,11 +4,12 @@ import asyncio
 import math
 import re
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import unescape
+from typing import Any
 
-from inhouse.gateway.models import ChatDelta, ChatRequest, Message, estimated_usage, text_of
+from inhouse.gateway.models import Message, Piece, estimated_usage, text_of
 from inhouse.gateway.tokens import cut
 
 QUOTE = "quote"
@@ -97,19 +98,19 @@ class _Unit:
 class Quote:
     """Extractive stand-in for a language model: needs none, invents nothing."""
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatDelta]:
-        full = await asyncio.to_thread(answer, request.messages)
+    async def generate(self, request: Mapping[str, Any]) -> AsyncGenerator[Piece]:
+        messages = request.get("messages") or [{"role": "user", "content": str(request.get("prompt", ""))}]
+        full = await asyncio.to_thread(answer, messages)
         text = full
-        for stop in request.stop or ():
+        for stop in request.get("stop") or ():
             text = text.partition(stop)[0] if stop else text
-        limited = cut(text, request.max_tokens) if request.max_tokens else text
-        for line in limited.splitlines(keepends=True):
-            yield ChatDelta(line, model=QUOTE)
-        yield ChatDelta(
-            finish_reason="stop" if limited == text else "length",
-            usage=estimated_usage(request.messages, limited),
-            model=QUOTE,
-        )
+        limit = request.get("max_tokens")
+        limited = cut(text, limit) if limit else text
+        for index in range(request.get("n") or 1):
+            for line in limited.splitlines(keepends=True):
+                yield Piece(line, index=index)
+            yield Piece(finish_reason="stop" if limited == text else "length", index=index)
+        yield Piece(usage=estimated_usage(messages, limited))
 
 
 def answer(messages: Sequence[Message]) -> str:

@@ -1,6 +1,6 @@
 """Where requests for a model go."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from inhouse.gateway.call import Backend
 
@@ -41,4 +41,5 @@ class Route:
     """Targets that get a copy of requests, each as often as its weight says (0..1); their answers reach nobody."""
     version: str = ""
     """Changes when other weights answer under the same name; caches keep versions apart."""
-    kinds: frozenset[str] = field(default_factory=frozenset)
+    prompt: str = ""
+    """The prompt template that comes before the messages of every request."""

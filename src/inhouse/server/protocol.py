@@ -1,8 +1,12 @@
 """HTTP/1.1 with the bounds that uvicorn leaves open: how large the head of a request is, and how long it takes."""
 
 import asyncio
+from collections.abc import Callable
+from typing import cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from inhouse.core.asgi import CONNECTION
 
 MAX_HEAD_BYTES = 64 << 10
 MAX_HEAD_S = 15.0
@@ -10,6 +14,10 @@ MAX_HEAD_S = 15.0
 
 class BoundedHttp(HttpToolsProtocol):
     """Closes connections whose request does not begin, or whose head does not end."""
+
+    has_left = False
+    on_leave: Callable[[], None] | None = None
+    """Called when the client leaves before its answer is complete."""
 
     _head_bytes = 0
     _waiting: asyncio.TimerHandle | None = None
@@ -21,6 +29,9 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
         super().connection_lost(exc)
+        self.has_left = True
+        if self.on_leave is not None:
+            self.on_leave()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -32,6 +43,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        cast("dict[str, object]", self.scope)[CONNECTION] = self
         self._wait()
 
     def on_headers_complete(self) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from inhouse.core.asgi import ClientLeft, Receive, Scope, Send, read_body, send_json, while_connected
+from inhouse.core.asgi import ClientLeft, Receive, Scope, Send, WhileConnected, read_body, send_json
 from inhouse.core.errors import InhouseError, Invalid, NotFound, Unauthenticated
 from inhouse.core.ids import new_id
 from inhouse.core.principal import Principal
@@ -99,7 +99,7 @@ class PredictApp:
             raise NotSignedIn("You are not signed in.", hint="Send `Authorization: Bearer ih_…`.")
         principal.require("predict:run")
         body = _parse(await read_body(receive, self._max_body_bytes))
-        async with while_connected(receive):
+        async with WhileConnected(scope, receive):
             found = await self._predictor.predict(
                 principal, model, _texts(body), key=body.key, version=body.version, top_k=body.top_k
             )

@@ -1,0 +1,95 @@
+"""The policies of one workspace, in their order, around whatever answers."""
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from inhouse.gateway.call import Call, Outcome, Reply
+from inhouse.gateway.metering import Metered, ended, note_usage
+from inhouse.gateway.policy import Policy, Proceed, Settings, Surroundings, policies
+
+Settle = Callable[[Call, Outcome], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    admit: Callable[[Call], None] | None
+    settle: Settle | None
+
+
+class Chain:
+    """Every request of a workspace passes it. Policies keep their state when settings change."""
+
+    def __init__(self, surroundings: Surroundings, attempt: Callable[["Chain", Call], Any]) -> None:
+        self._attempt: Proceed = functools.partial(attempt, self)
+        self._policies: dict[str, Policy[Any]] = {name: policies[name](surroundings) for name in policies}
+        self._stages: tuple[_Stage, ...] = ()
+        self._proceed: Proceed = self._attempt
+
+    def __getitem__(self, name: str) -> Any:
+        return self._policies[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._policies
+
+    def configure(self, settings: Mapping[str, Settings]) -> None:
+        """Take new settings; calls under way end by those with which they began."""
+        for name, policy in self._policies.items():
+            wanted = settings.get(name) or policy.settings_type()
+            if wanted != policy.settings or not self._stages:
+                policy.configure(wanted)
+        active = sorted((one for one in self._policies.values() if one.is_active), key=lambda one: one.order)
+        self._stages = tuple(_stage(one) for one in active if _overrides(one, "admit") or _overrides(one, "settle"))
+        self._proceed = self._attempt
+        for policy in reversed(active):
+            if _overrides(policy, "around"):
+                self._proceed = functools.partial(policy.around, proceed=self._proceed)
+
+    async def run(self, call: Call) -> Reply:
+        """Answer a call. Its end is told to every policy that admitted it, exactly once."""
+        stages = self._stages
+        admitted = 0
+        try:
+            for stage in stages:
+                if stage.admit is not None:
+                    stage.admit(call)
+                admitted += 1
+            reply = await self._proceed(call)
+        except BaseException as error:
+            self._settle(stages[:admitted], call, ended(call, error))
+            raise
+        call.usage = reply.usage or call.usage
+        if reply.events is not None:
+            reply.events = Metered(reply.events, call, functools.partial(self._settle, stages))
+            return reply
+        note_usage(call)
+        if call.captured is not None:
+            call.captured.append(reply.body)
+        self._settle(stages, call, ended(call, None))
+        return reply
+
+    def close(self) -> None:
+        for policy in self._policies.values():
+            policy.close()
+
+    def _settle(self, stages: tuple[_Stage, ...], call: Call, outcome: Outcome) -> None:
+        if call.held is not None:  # a stream's target is busy until its end
+            held, call.held = call.held, None
+            held.in_flight -= 1
+            if outcome.error is not None:
+                self["breaker"].failed(held, outcome.error)
+        for stage in reversed(stages):
+            if stage.settle is not None:
+                stage.settle(call, outcome)
+
+
+def _stage(policy: Policy[Any]) -> _Stage:
+    return _Stage(
+        policy.admit if _overrides(policy, "admit") else None,
+        policy.settle if _overrides(policy, "settle") else None,
+    )
+
+
+def _overrides(policy: Policy[Any], hook: str) -> bool:
+    return getattr(type(policy), hook) is not getattr(Policy, hook)

@@ -1,0 +1,113 @@
+"""What is read off an answer as it passes: tokens, the time of the first, and the answer itself for who wants it."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from inhouse.core.errors import InhouseError
+from inhouse.gateway import wire
+from inhouse.gateway.call import Call, Events, Outcome, Usage
+
+LEFT = 499
+"""The status of a call whose client left before its answer was complete, as nginx counts it."""
+CAPTURE_BYTES = 1 << 20
+"""The most that is kept of one answer for policies that want to see it."""
+
+
+class Metered:
+    """Streamed events on their way out. Tells the end of the call exactly once: complete, failed, or left."""
+
+    def __init__(self, events: Events, call: Call, settle: Callable[[Call, Outcome], None]) -> None:
+        self._events = events
+        self._call = call
+        self._settle = settle
+        self._parts = 0
+        self._kept = 0
+        self._is_over = False
+
+    async def part(self) -> bytes:
+        call = self._call
+        while True:
+            try:
+                block = await self._events.part()
+            except BaseException as error:
+                self._end(error)
+                raise
+            if not block:
+                self._end(None)
+                return b""
+            if not self._parts:
+                call.first_token_s = duration(call)
+            self._parts += block.count(b"\n\n")
+            if b'"usage"' in block:
+                block = self._read_usage(block)
+            if call.captured is not None:
+                self._keep(block)
+            if block:
+                return block
+
+    def abort(self) -> None:
+        """The client left."""
+        self._events.abort()
+        self._end(GeneratorExit())
+
+    def _end(self, error: BaseException | None) -> None:
+        if self._is_over:
+            return
+        self._is_over = True
+        call = self._call
+        note_usage(call, self._parts)
+        self._settle(call, ended(call, error, self._parts))
+
+    def _read_usage(self, block: bytes) -> bytes:
+        """Note the usage; drop the event that has nothing else, unless the client asked for it."""
+        kept: list[bytes] = []
+        for event in block.split(b"\n\n")[:-1]:
+            usage, is_alone = _usage(event)
+            if usage is not None:
+                self._call.usage = usage
+            if self._call.include_usage or not is_alone:
+                kept.append(event)
+        return b"".join(event + b"\n\n" for event in kept)
+
+    def _keep(self, block: bytes) -> None:
+        self._kept += len(block)
+        if self._kept <= CAPTURE_BYTES and self._call.captured is not None:
+            self._call.captured.append(block)
+
+
+def duration(call: Call) -> float:
+    """Seconds since the call began."""
+    return time.perf_counter() - call.started
+
+
+def note_usage(call: Call, parts: int = 0) -> None:
+    """Estimate the usage where the model did not count, or the stream was given up before it said."""
+    if call.usage is None and call.endpoint.generates:
+        call.usage = Usage(call.prompt_estimate, max(parts - 2, 0), estimated=True)
+
+
+def ended(call: Call, error: BaseException | None, parts: int = 0) -> Outcome:
+    """How a call ended: answered, failed, or left by its client."""
+    spent_s = duration(call)
+    if error is None:
+        return Outcome(200, None, spent_s, parts)
+    if isinstance(error, InhouseError):
+        return Outcome(error.status, error, spent_s, parts)
+    left = isinstance(error, asyncio.CancelledError | GeneratorExit)
+    return Outcome(LEFT if left else 500, None, spent_s, parts)
+
+
+def _usage(event: bytes) -> tuple[Usage | None, bool]:
+    """The usage that an event carries, and whether it carries nothing else."""
+    if b'"usage"' not in event:
+        return None, False
+    try:
+        seen = wire.peek(event[event.index(b"{") :])
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
+        return None, False
+    if seen.usage is None:
+        return None, False
+    return seen.usage.usage(), bytes(seen.choices or b"[]").replace(b" ", b"") == b"[]"

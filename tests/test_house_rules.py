@@ -35,12 +35,14 @@ NETWORK = {
 HEAVY = {"onnxruntime", "pypdfium2", "torch", "transformers"}
 PLUG_INS = ("knowledge/parsers", "serving/runtimes", "training/recipes", "workflow/nodes")
 SHAPELESS = {"base", "common", "helper", "helpers", "manager", "misc", "service", "util", "utils"}
+DIALS = {"create_connection", "create_datagram_endpoint", "open_connection", "open_unix_connection", "sock_connect"}
 ENVIRONMENT = {"os.environ", "os.environb", "os.getenv", "os.getenvb"}
 CODE_RUNNERS = {"__import__", "eval", "exec", "os.system", "torch.load", "yaml.load", "yaml.unsafe_load"}
 
 # Who may do what the others may not, and why: a package, a file, or one thing in a file.
 MAY_USE_NETWORK = {
     "core/http.py": "the one door out",
+    "core/pool.py": "the door's fast transport",
     "client": "runs in the user's program, not in the server",
     "testing": "stands in for the other side",
     "server/app.py socket": "opens the port that the server listens on",
@@ -107,6 +109,17 @@ def test_outbound_requests_have_one_door() -> None:
         for path, tree in parsed()
         for name, line in imports(tree)
         if name in NETWORK and not may(MAY_USE_NETWORK, path, name)
+    ]
+
+    assert not found
+
+
+def test_nobody_dials_past_the_door() -> None:
+    found = [
+        place(path, node.lineno)
+        for path, tree in parsed()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr in DIALS and not may(MAY_USE_NETWORK, path, node.attr)
     ]
 
     assert not found

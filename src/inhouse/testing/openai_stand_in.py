@@ -41,6 +41,7 @@ class OpenAIStandIn:
         self.app = Starlette(
             routes=[
                 Route("/v1/models", self._list),
+                Route("/v1/models/{name:path}", self._find),
                 Route("/v1/chat/completions", self._json(_chat, "messages"), methods=["POST"]),
                 Route("/v1/completions", self._json(_complete, "prompt"), methods=["POST"]),
                 Route("/v1/embeddings", self._json(_embed, "input"), methods=["POST"]),
@@ -57,8 +58,11 @@ class OpenAIStandIn:
         self._failures.append(_refuse(status, "Told to fail.", headers=headers))
 
     async def _list(self, _: Request) -> Response:
-        listed = [{"id": name, "object": "model", "created": 1, "owned_by": "inhouse"} for name in self.models]
-        return JSONResponse({"object": "list", "data": listed})
+        return JSONResponse({"object": "list", "data": [_listed(name) for name in self.models]})
+
+    async def _find(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        return self._unknown(name) or JSONResponse(_listed(name))
 
     def _json(self, answer: _Answer, *required: str) -> Callable[[Request], Awaitable[Response]]:
         async def respond(request: Request) -> Response:
@@ -110,6 +114,10 @@ async def openai_stand_in(models: Sequence[str] = MODELS, *, port: int = 0) -> A
         yield stand_in
     finally:
         await server.shutdown()
+
+
+def _listed(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 1, "owned_by": "inhouse"}
 
 
 def _refuse(

@@ -9,6 +9,8 @@ import msgspec
 from inhouse.core.errors import InhouseError
 from inhouse.gateway import wire
 from inhouse.gateway.call import Call, Events, Outcome, Usage
+from inhouse.gateway.models import PER_MESSAGE, text_of
+from inhouse.gateway.tokens import estimate
 
 LEFT = 499
 """The status of a call whose client left before its answer was complete, as nginx counts it."""
@@ -83,10 +85,26 @@ def duration(call: Call) -> float:
     return time.perf_counter() - call.started
 
 
-def note_usage(call: Call, parts: int = 0) -> None:
+def note_usage(call: Call, parts: int = 0, body: bytes = b"") -> None:
     """Estimate the usage where the model did not count, or the stream was given up before it said."""
     if call.usage is None and call.endpoint.generates:
-        call.usage = Usage(call.prompt_estimate, max(parts - 2, 0), estimated=True)
+        call.usage = Usage(_asked(call), max(parts - 2, 0) or _said(body), estimated=True)
+
+
+def _asked(call: Call) -> int:
+    messages = call.json("messages")
+    if isinstance(messages, list):
+        return sum(estimate(text_of(message)) + PER_MESSAGE for message in messages if isinstance(message, dict))
+    return call.prompt_estimate
+
+
+def _said(body: bytes) -> int:
+    try:
+        choices = msgspec.json.decode(body).get("choices") or ()
+    except (msgspec.DecodeError, UnicodeDecodeError, AttributeError):
+        return 0
+    texts = (choice.get("text") or text_of(choice.get("message") or {}) for choice in choices)
+    return sum(estimate(text) for text in texts)
 
 
 def ended(call: Call, error: BaseException | None, parts: int = 0) -> Outcome:
@@ -110,4 +128,4 @@ def _usage(event: bytes) -> tuple[Usage | None, bool]:
         return None, False
     if seen.usage is None:
         return None, False
-    return seen.usage.usage(), bytes(seen.choices or b"[]").replace(b" ", b"") == b"[]"
+    return seen.usage.usage(), not seen.choices

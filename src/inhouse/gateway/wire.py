@@ -1,5 +1,6 @@
 """The OpenAI wire format: reading requests, and the frames of streamed answers."""
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
@@ -120,6 +121,7 @@ BODIES: Mapping[Endpoint, type[Any]] = {
 }
 _fields = msgspec.json.Decoder(_Fields)
 _decoders = {endpoint: msgspec.json.Decoder(kind) for endpoint, kind in BODIES.items()}
+_MISSING = re.compile(r"missing required field `(\w+)`")
 _REQUIRED = {Endpoint.CHAT: "messages", Endpoint.COMPLETIONS: "prompt"}
 
 # A request can neither redirect nor re-key the call to the model server.
@@ -135,7 +137,8 @@ def read(endpoint: Endpoint, body: bytes) -> tuple[Any, _Fields]:
         fields = _fields.decode(body)
     except msgspec.ValidationError as error:
         reason, _, path = str(error).partition(" - at `$")
-        param = path[:-1].lstrip(".") or None
+        missing = _MISSING.search(reason)
+        param = ".".join(part for part in (path[:-1].lstrip("."), missing[1] if missing else "") if part) or None
         raise InvalidRequest(f"{reason}{f' in {param!r}' if param else ''}.", param=param) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"The body is not JSON: {error}.", hint="Send a JSON object.") from error
@@ -161,10 +164,10 @@ class Peek(msgspec.Struct):
     """What the gateway wants to know of an answer or an event of one."""
 
     usage: _UsagePeek | None = None
-    error: Raw | None = None
-    choices: Raw | None = None
-    data: Raw | None = None
-    results: Raw | None = None
+    error: Any = None
+    choices: list[Raw] | None = None
+    data: list[Raw] | None = None
+    results: list[Raw] | None = None
 
 
 _peek = msgspec.json.Decoder(Peek)

@@ -23,9 +23,8 @@ from typing import Any
 from contestants import CONTESTANTS, Running, inhouse
 from load import Sample, Upstream, fake_upstream, measure, verify
 from machine import facts
-from programs import GATEWAY_CORE, LOAD_CORE, CannotRun
+from programs import GATEWAY_CORE, LOAD_CORE, WORK, CannotRun, tell
 
-WORK = Path.home() / ".cache" / "inhouse-bench"
 POINTS = [(kind, clients) for clients in (16, 1, 64) for kind in ("json", "sse")]
 WARM_UP_S = 2.0
 SLOW = frozenset({"litellm"})
@@ -183,10 +182,6 @@ def show(result: dict[str, Any]) -> None:
 def said(sample: Sample) -> str:
     spent = "" if sample.cpu_ms is None else f", {sample.cpu_ms:.3f} ms CPU"
     return f"{sample.rps:8.0f} req/s, p50 {sample.p50_ms:.3f} ms, p99 {sample.p99_ms:.3f} ms{spent}"
-
-
-def tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import Self
 
 from machine import tree_cpu_s, tree_rss_mb
 
+WORK = Path.home() / ".cache" / "inhouse-bench"
 START_S = 90.0
 STOP_S = 15.0
 _CORES = sorted(os.sched_getaffinity(0))
@@ -159,3 +160,8 @@ def compiled(source: Path, target: Path) -> Path:
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as found:
         return found.getsockname()[1]
+
+
+def tell(line: str) -> None:
+    """How far it is, beside the result."""
+    print(line, file=sys.stderr, flush=True)

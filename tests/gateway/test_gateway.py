@@ -6,18 +6,19 @@ from inhouse.core.db import Database
 from inhouse.core.errors import InhouseError
 from inhouse.core.principal import Principal
 from inhouse.core.secrets import Secrets
-from inhouse.gateway.gateway import BadUpstream, Gateway, ModelNotFound, UpstreamExists, UpstreamNotFound
-from inhouse.gateway.openai import Chat
+from inhouse.gateway.catalogue import ModelNotFound
+from inhouse.gateway.gateway import BadUpstream, Gateway, UpstreamExists, UpstreamNotFound
 from inhouse.gateway.store import upstreams
 from inhouse.testing.upstream import ScriptedUpstream, says, scripted_upstream
+from inhouse.workflow.context import ChatRequest
 
 
 def names(gateway: Gateway, principal: Principal) -> list[str]:
-    return [model.id for model in gateway.models(principal)]
+    return [route.name for route in gateway.routes(principal)]
 
 
 async def said(gateway: Gateway, principal: Principal, model: str) -> str:
-    chat = Chat(model, [{"role": "user", "content": "hi"}], stream=True, include_usage=False)
+    chat = ChatRequest(model, [{"role": "user", "content": "hi"}])
     return "".join([delta.text async for delta in gateway.stream(principal, chat)])
 
 
@@ -129,7 +130,7 @@ async def test_another_workspace_has_neither_the_models_nor_the_server(
     await gateway.connect(principal, "lab", upstream.url)
 
     with pytest.raises(ModelNotFound):
-        gateway.model(stranger, "told")
+        gateway.route(stranger, "told")
     with pytest.raises(UpstreamNotFound):
         gateway.disconnect(stranger, "lab")
 
@@ -162,8 +163,8 @@ async def test_a_model_that_does_not_count_gets_an_estimate(
 ):
     await gateway.connect(principal, "lab", upstream.url)
     upstream.script(says("Twelve bytes", usage=None))
-    chat = Chat("told", [{"role": "user", "content": "hello"}], stream=True, include_usage=False)
+    chat = ChatRequest("told", [{"role": "user", "content": "hello"}])
 
     *_, last = [delta async for delta in gateway.stream(principal, chat)]
 
-    assert last.usage == {"prompt_tokens": 6, "completion_tokens": 4, "total_tokens": 10}
+    assert last.usage == {"prompt_tokens": 6, "completion_tokens": 3, "total_tokens": 9}

@@ -63,7 +63,7 @@ class Chain:
         if reply.events is not None:
             reply.events = Metered(reply.events, call, functools.partial(self._settle, stages))
             return reply
-        note_usage(call)
+        note_usage(call, body=reply.body)
         if call.captured is not None:
             call.captured.append(reply.body)
         self._settle(stages, call, ended(call, None))

@@ -82,7 +82,7 @@ class Local:
             return await _rank(_able(opened, "rank", model), request, model)
         if not call.endpoint.generates:
             raise WrongKind(f"The model {model!r} cannot answer /v1/{call.endpoint}.", param="model")
-        render = _Chat(model) if call.endpoint is Endpoint.CHAT else _Completion(model)
+        render = (_Chat if call.endpoint is Endpoint.CHAT else _Completion)(model, call.stream and call.include_usage)
         pieces = _able(opened, "generate", model).generate(_normal(request))
         if not call.stream:
             return await _whole(pieces, render)
@@ -115,8 +115,8 @@ class _Render(Protocol):
 
 
 class _Chat:
-    def __init__(self, model: str) -> None:
-        self._head = wire.head(model, "chat.completion.chunk")
+    def __init__(self, model: str, counts: bool) -> None:
+        self._head = wire.head(model, "chat.completion.chunk") | ({"usage": None} if counts else {})
 
     def opening(self, index: int) -> dict[str, Any]:
         return self._chunk(index, {"role": "assistant", "content": ""}, None, None)
@@ -165,8 +165,8 @@ class _Chat:
 
 
 class _Completion:
-    def __init__(self, model: str) -> None:
-        self._head = wire.head(model, "text_completion")
+    def __init__(self, model: str, counts: bool) -> None:
+        self._head = wire.head(model, "text_completion") | ({"usage": None} if counts else {})
         self._offsets: dict[int, int] = {}
 
     def opening(self, index: int) -> None:

@@ -7,7 +7,8 @@ from typing import Any, Protocol
 from inhouse.gateway.tokens import estimate
 
 Message = Mapping[str, Any]
-_PER_MESSAGE = 4  # role and separators
+PER_MESSAGE = 4
+"""Tokens for the role of a message and what stands between two."""
 
 
 class ChatRequest(Protocol):
@@ -64,4 +65,4 @@ def text_of(message: Message) -> str:
 
 def estimated_usage(messages: Sequence[Message], answer: str) -> tuple[int, int]:
     """Tokens read and written, for models that don't count: about what a tokenizer would say."""
-    return sum(estimate(text_of(message)) + _PER_MESSAGE for message in messages), estimate(answer)
+    return sum(estimate(text_of(message)) + PER_MESSAGE for message in messages), estimate(answer)

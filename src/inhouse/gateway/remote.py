@@ -145,6 +145,8 @@ class Remote:
                 raise
         except InhouseError as error:
             raise self._translated(error) from error
+        except TimeoutError as error:
+            raise UpstreamTimedOut(f"{self.name!r} said nothing in time.", hint="Ask again later.") from error
 
     async def _reply(self, call: Call, answer: Answer) -> Reply:
         if answer.status != 200:
@@ -152,7 +154,8 @@ class Remote:
         content_type = answer.header(b"content-type")
         if call.stream and b"text/event-stream" in content_type:
             events = _Events(self, answer, call.deadline)
-            await events.open()
+            async with asyncio.timeout(call.waits.head_s):
+                await events.open()
             return Reply(events=events, content_type=content_type)
         body = await answer.read(_MAX_ANSWER_BYTES)
         if call.endpoint not in _SHAPE:
@@ -263,10 +266,12 @@ class _Events:
         self._is_done = False
 
     async def open(self) -> None:
-        """Wait for the first event: until it is there, a failure can be answered by asking again."""
-        self._opening = await self._next()
-        if not self._opening:
-            raise self._remote._broke_off()
+        """Wait for the first token: until it is there, a failure can be answered by asking again."""
+        while not _says_something(self._opening):
+            block = await self._next()
+            if not block:
+                raise self._remote._broke_off()
+            self._opening += block
 
     async def part(self) -> bytes:
         if self._opening:
@@ -347,7 +352,25 @@ def _finishes(block: bytes) -> bool:
     return False
 
 
+def _says_something(block: bytes) -> bool:
+    """Whether it holds more than comments and the name of who speaks."""
+    if not block:
+        return False
+    for data in wire.frames(block):
+        try:
+            choices = msgspec.json.decode(data, type=_Chunk).choices
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return True
+        for choice in choices:
+            said = (value for name, value in choice.delta.items() if name != "role")
+            if choice.finish_reason or choice.text or any(said):
+                return True
+    return False
+
+
 class _Choice(msgspec.Struct):
+    delta: dict[str, Any] = msgspec.field(default_factory=dict)
+    text: str = ""
     finish_reason: str | None = None
 
 

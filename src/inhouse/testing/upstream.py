@@ -6,7 +6,7 @@ import re
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 _USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
@@ -38,6 +38,8 @@ class Reply:
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
     complete: bool = True
+    whole: bytes = b""
+    """What to say instead to who does not want a stream."""
 
 
 def event(data: object) -> bytes:
@@ -63,7 +65,17 @@ def says(text: str, *, usage: Mapping[str, int] | None = _USAGE, pause_s: float 
     last = [event({"object": "chat.completion.chunk", "choices": [], "usage": usage})] if usage else []
     parts = [chunk({"role": "assistant", "content": ""}), *words, chunk({}, "stop"), *last, event(b"[DONE]")]
     paced = [piece for part in parts for piece in (part, pause_s)]
-    return streams(*(paced if pause_s else parts))
+    message = {"role": "assistant", "content": text, "refusal": None}
+    return replace(streams(*(paced if pause_s else parts)), whole=whole(message, usage=usage))
+
+
+def whole(
+    message: Mapping[str, Any], finish_reason: str = "stop", *, usage: Mapping[str, int] | None = _USAGE
+) -> bytes:
+    """An answer that is not streamed."""
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason}
+    head = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "told"}
+    return json.dumps({**head, "choices": [choice], **({"usage": usage} if usage else {})}).encode()
 
 
 def streams(*parts: bytes | float, complete: bool = True) -> Reply:
@@ -133,7 +145,8 @@ class ScriptedUpstream:
             return Reply([json.dumps({"object": "list", "data": listed}).encode()])
         if not heard.path.endswith("/v1/chat/completions"):
             return fails(404, {"error": {"message": "no such path", "type": "x", "param": None, "code": None}})
-        return self._script.popleft() if self._script else says("Hello from upstream.")
+        reply = self._script.popleft() if self._script else says("Hello from upstream.")
+        return Reply([reply.whole]) if reply.whole and not heard.json.get("stream") else reply
 
     async def _answer(self, reply: Reply, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = {"content-type": reply.content_type, "transfer-encoding": "chunked", "connection": "close"}

@@ -312,7 +312,8 @@ class LanguageModels:
         if wanted.problem is not None:
             state, error = "failed", wanted.problem.message
         resident = self._residents.get(self._key(wanted))
-        model = resident.loaded.model() if resident and self._ground.runtimes[wanted.runtime].is_server else None
+        is_server = resident is not None and self._ground.runtimes[wanted.runtime].is_server
+        model = resident.loaded.model() if resident and is_server and state != "failed" else None
         server = model if isinstance(model, Server) else None
         return Entry(
             name=wanted.name,

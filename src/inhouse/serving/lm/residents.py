@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -39,6 +40,8 @@ class Order:
     load: Callable[[], Loaded]
     idle_s: float = 0.0
     version: str = ""
+    abandoned: threading.Event = field(default_factory=threading.Event)
+    """Set when nobody wants it any more while it loads."""
 
 
 @dataclass(slots=True, eq=False)
@@ -127,7 +130,8 @@ class Residents:
     def retire(self, key: Key) -> None:
         """Forget a model; whoever uses it finishes first."""
         self._failures.pop(key, None)
-        self._loading.pop(key, None)
+        if loading := self._loading.pop(key, None):
+            loading.order.abandoned.set()
         if timer := self._timers.pop(key, None):
             timer.cancel()
         if resident := self._residents.pop(key, None):
@@ -142,6 +146,8 @@ class Residents:
 
     async def close(self) -> None:
         """Let everything go, without waiting for those who use it."""
+        for loading in self._loading.values():
+            loading.order.abandoned.set()
         await asyncio.gather(*(loading.task for loading in self._loading.values()), return_exceptions=True)
         for key in list(self._residents):
             resident = self._residents[key]
@@ -169,6 +175,8 @@ class Residents:
         loading = self._loading.get(key)
         if loading is not None and loading.order is order:
             return loading.task
+        if loading is not None:
+            loading.order.abandoned.set()
         task = asyncio.create_task(self._resident(key, order))
         self._loading[key] = _Loading(order, task)
         task.add_done_callback(lambda task: self._arrived(key, order, task))
@@ -185,6 +193,7 @@ class Residents:
         if not task.cancelled() and error is None:
             resident = task.result()
             if is_wanted:
+                self._loading.pop(key)
                 self.retire(key)  # the former weights
                 self._residents[key] = resident
                 self._wait(key, order.idle_s)

@@ -1,5 +1,6 @@
 """What runs language models, encoders and rerankers. One runtime, one file in `runtimes/`."""
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,6 +55,8 @@ class Plan:
     """Directory for files made from the checkpoint; they can be made again."""
     changed: Callable[[], None] = lambda: None
     """Called from any thread when the state of the loaded model changes."""
+    abandoned: threading.Event = field(default_factory=threading.Event, compare=False)
+    """Set when nobody wants it any more: what takes minutes to load looks at it."""
 
 
 class Loaded(Protocol):

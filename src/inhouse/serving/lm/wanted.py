@@ -1,5 +1,6 @@
 """Which models this server is to run: what somebody asked for, and what became of it on this machine."""
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -52,6 +53,7 @@ class Wanted:
     def _order(self, ground: Ground, adapter: str) -> Order:
         assert self.checkpoint is not None, "A model with a problem is not loaded."
         runtime = ground.runtimes[self.runtime]
+        abandoned = threading.Event()
         plan = Plan(
             name=f"{self.name}:{adapter}" if adapter else self.name,
             checkpoint=self.checkpoint,
@@ -63,9 +65,10 @@ class Wanted:
             kv_tokens=self.model.kv_tokens,
             cache=ground.cache,
             changed=ground.changed,
+            abandoned=abandoned,
         )
         idle_s = 0.0 if runtime.is_server else self.model.idle_s
-        return Order(lambda: runtime.load(plan), idle_s=idle_s, version=self.version(adapter))
+        return Order(lambda: runtime.load(plan), idle_s=idle_s, version=self.version(adapter), abandoned=abandoned)
 
 
 def examine(wanted: Wanted, ground: Ground) -> Wanted:

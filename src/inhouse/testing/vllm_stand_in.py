@@ -1,8 +1,9 @@
 """What `vllm serve` looks like from outside, for tests of what watches over it.
 
 `python -m inhouse.testing.vllm_stand_in serve DIRECTORY --port …` speaks vLLM's HTTP: health, OpenAI's API behind a
-key, adapters that come and go. A parrot answers; nothing is loaded. The model's config may hold `stand_in`: `{"fails": "words"}` ends it at once with these last words,
-`{"deaf": true}` makes it never healthy, `{"refuses": "name"}` makes it refuse the adapter of that name.
+key, adapters that come and go. A parrot answers; nothing is loaded. The model's config may hold `stand_in`:
+`{"fails": "words"}` ends it at once with these last words, `{"deaf": true}` makes it never healthy,
+`{"refuses": "name"}` makes it refuse the adapter of that name.
 """
 
 import argparse

@@ -1,0 +1,226 @@
+"""Language models by the transformers library: any architecture it knows, in this process, with many adapters."""
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from inhouse.core.errors import NotFound
+from inhouse.serving.lm.answer import Choice
+from inhouse.serving.lm.checkpoint import Adapter, Checkpoint, Kind
+from inhouse.serving.lm.piece import ContextLengthExceeded, Piece
+from inhouse.serving.lm.prompt import Prompter
+from inhouse.serving.lm.request import BadParameter, Request, parse
+from inhouse.serving.lm.runtime import Plan, language_runtimes
+from inhouse.serving.lm.scheduler import Job, Scheduler
+from inhouse.serving.lm.sections import THINK, Calls, Plain, Sections
+from inhouse.serving.lm.vocabulary import Vocabulary, read_json
+
+if TYPE_CHECKING:
+    from inhouse.serving.lm.constrain import Constraint, Constraints
+    from inhouse.serving.lm.engine import Stats, Ticket
+    from inhouse.serving.lm.network import Network
+
+WAITING = 128
+"""How many requests may wait for one model before the next is refused."""
+
+
+class AdapterUnknown(NotFound):
+    """The model has no adapter of that name."""
+
+
+class TransformersRuntime:
+    """Runs causal language models as the transformers library defines them."""
+
+    merges_adapters = False
+    is_server = False
+
+    def missing(self) -> str:
+        return ""
+
+    def serves(self, checkpoint: Checkpoint, kind: Kind) -> bool:
+        return kind is Kind.CHAT and not checkpoint.config.get("is_encoder_decoder")
+
+    def load(self, plan: Plan) -> "TransformersLoaded":
+        from inhouse.serving.lm.network import load
+
+        network = load(plan.checkpoint.directory, dtype=plan.dtype)
+        loaded = TransformersLoaded(plan, network)
+        for name, adapter in plan.adapters.items():
+            loaded.add_adapter(name, adapter)
+        return loaded
+
+
+class TransformersLoaded:
+    """A model in memory with its engine, and the adapters at hand."""
+
+    def __init__(self, plan: Plan, network: "Network", *, waiting: int = WAITING, threads: int = 0) -> None:
+        from inhouse.serving.lm.adapters import Adapters
+        from inhouse.serving.lm.engine import Engine
+
+        directory = plan.checkpoint.directory
+        self.name = plan.name
+        self.context_length = min(network.context_length, plan.kv_tokens)
+        self.vocabulary = Vocabulary(directory)
+        self.prompter = Prompter(directory, self.vocabulary, context_length=self.context_length)
+        self.defaults = _recommended(directory)
+        self.ends = _ends(directory, self.vocabulary, network)
+        self._scores: int = network.model.config.get_text_config().vocab_size
+        self._adapters = Adapters(network.model)
+        self._names: set[str] = set()
+        self._constraints: Constraints | None = None
+        self._preparing = threading.Lock()
+        scheduler = Scheduler(rows=plan.max_batch, tokens=plan.kv_tokens, waiting=waiting, **_pace(network))
+        self.scheduler = scheduler
+        self.engine = Engine(network, scheduler, ends=self.ends, threads=threads, name=plan.name)
+
+    @property
+    def state(self) -> str:
+        return "loaded" if self.engine.is_alive else "failed"
+
+    @property
+    def error(self) -> str:
+        return "" if self.engine.is_alive else "The engine has stopped."
+
+    def model(self, adapter: str = "") -> "TransformersModel":
+        if adapter and adapter not in self._names:
+            raise AdapterUnknown(f"{self.name!r} has no adapter {adapter!r}.")
+        return TransformersModel(self, adapter)
+
+    def add_adapter(self, name: str, adapter: Adapter) -> None:
+        self.engine.run(lambda: self._adapters.add(name, adapter.directory))
+        self._names.add(name)
+
+    def remove_adapter(self, name: str) -> None:
+        self._names.discard(name)
+        self.engine.run(lambda: self._adapters.remove(name))
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self.engine.close)
+
+    def stats(self) -> "Stats":
+        return self.engine.stats()
+
+    def constraint(self, request: Request) -> "Constraint | None":
+        """The grammar that the answer must follow, if any."""
+        if request.schema is None and not request.forced:
+            return None
+        with self._preparing:
+            if self._constraints is None:
+                from inhouse.serving.lm.constrain import Constraints
+
+                self._constraints = Constraints(self.vocabulary, scores=self._scores, ends=sorted(self.ends))
+        if request.forced:
+            return self._constraints.for_calls(request.tools, request.forced)
+        return self._constraints.for_schema(request.schema, param="response_format")
+
+
+class TransformersModel:
+    """A loaded model, or one of its adapters, as requests see it."""
+
+    def __init__(self, loaded: TransformersLoaded, adapter: str = "") -> None:
+        self._loaded = loaded
+        self._adapter = adapter
+        self.name = f"{loaded.name}:{adapter}" if adapter else loaded.name
+        self.context_length = loaded.context_length
+
+    def count(self, texts: Sequence[str]) -> int:
+        return sum(map(self._loaded.vocabulary.count, texts))
+
+    async def generate(self, request: Mapping[str, Any]) -> AsyncGenerator[Piece]:
+        from inhouse.serving.lm.engine import Channel
+
+        channel = Channel()
+        asked = parse(request, self._loaded.defaults)
+        text, ticket = await asyncio.to_thread(self._ticket, asked, channel)
+        self._loaded.engine.submit(ticket)
+        try:
+            if asked.echo:
+                for index in range(asked.choices):
+                    yield Piece(index=index, text=text)
+            while True:
+                piece = await channel.get()
+                yield piece
+                if piece.usage is not None:
+                    return
+        finally:
+            self._loaded.engine.cancel(ticket)
+
+    def _ticket(self, request: Request, channel: Any) -> "tuple[str, Ticket]":
+        from inhouse.serving.lm.engine import Ticket
+
+        loaded = self._loaded
+        text = loaded.prompter.render(request)
+        ids = loaded.prompter.encode(request, text)
+        job = self._job(request, len(ids))
+        choices = [
+            Choice(loaded.vocabulary, _sections(request, text), index=index, limit=job.limit, stops=request.stop)
+            for index in range(request.choices)
+        ]
+        ticket = Ticket(
+            job,
+            ids,
+            request.sampling,
+            choices,
+            channel,
+            adapter=self._adapter,
+            top_logprobs=request.top_logprobs,
+            constraint=loaded.constraint(request),
+        )
+        return text, ticket
+
+    def _job(self, request: Request, prompt: int) -> Job:
+        """What the request takes, refused where it could never get it."""
+        scheduler = self._loaded.scheduler
+        if request.choices > scheduler.rows:
+            raise BadParameter("n", f"At most {scheduler.rows} choices are written at a time.")
+        most = scheduler.tokens // request.choices
+        limit = self._loaded.prompter.room(request, prompt)
+        if request.max_tokens is None:
+            limit = min(limit, most - prompt)
+        if limit < 1 or prompt + limit > most:
+            raise ContextLengthExceeded(prompt + max(limit, 1), most)
+        return Job(prompt, limit, request.choices)
+
+
+def _sections(request: Request, text: str) -> Plain | Sections | Calls:
+    if request.forced:
+        return Calls()
+    if request.messages is None:
+        return Plain()
+    is_thinking = text.rstrip().endswith(THINK)
+    if request.schema is not None and not is_thinking:
+        return Plain()
+    return Sections(is_thinking=is_thinking, has_tools=bool(request.tools))
+
+
+def _ends(directory: Path, vocabulary: Vocabulary, network: "Network") -> frozenset[int]:
+    """The tokens that end an answer."""
+    found: set[int] = set()
+    for config in (read_json(directory / "generation_config.json"), network.model.config.to_dict()):
+        ends = config.get("eos_token_id")
+        found.update(ends if isinstance(ends, list) else [] if ends is None else [ends])
+    named = read_json(directory / "tokenizer_config.json").get("eos_token")
+    token = named.get("content") if isinstance(named, dict) else named
+    for name in (token, "<|im_end|>", "<|eot_id|>"):
+        id = vocabulary.id(name) if name else None
+        if id is not None and id in vocabulary.special:
+            found.add(id)
+    return frozenset(found)
+
+
+def _recommended(directory: Path) -> dict[str, Any]:
+    """How the model's makers want tokens chosen where a request does not say."""
+    config = read_json(directory / "generation_config.json")
+    if not config.get("do_sample"):
+        return {}
+    return {name: config[name] for name in ("temperature", "top_p", "top_k", "min_p") if config.get(name) is not None}
+
+
+def _pace(network: "Network") -> dict[str, int]:
+    """How much is read in one step: an accelerator reads much more in the time of a token."""
+    return {"chunk": 64, "long_chunk": 512} if network.device.type == "cpu" else {"chunk": 512, "long_chunk": 4096}
+
+
+language_runtimes.add("transformers", TransformersRuntime())

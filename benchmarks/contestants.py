@@ -74,15 +74,21 @@ http {{
 }}
 """
 
+EACH = ("key", "user")
 POLICIES: dict[str, dict[str, Any]] = {
     "metrics": {},
-    "usage": {},
     "audit": {},
-    "keys": {},
-    "limits": {"rules": [{"subject": "*", "each": "key", "requests_per_minute": 10**9, "tokens_per_minute": 10**12}]},
-    "budget": {"rules": [{"subject": "*", "each": "key", "amount": 10**9, "period": "month"}]},
+    "usage": {"prices": [{"model": MODEL, "input": 2.5, "output": 10.0}]},
+    "keys": {"rules": [{"model": "gpt-*"}]},
+    "limits": {
+        "rules": [{"each": who, "requests_per_minute": 10_000_000, "tokens_per_minute": 10_000_000_000} for who in EACH]
+    },
+    "budget": {"rules": [{"each": who, "cost": 1e12, "tokens": 10**15} for who in EACH]},
 }
 """What is on while our gateway is measured; the bounds are so wide that nothing is refused."""
+
+
+NEW_KEY = {"name": "benchmark", "scopes": ["chat:run"], "models": ["gpt-*"], "team": "people"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +126,7 @@ def set_up(admin: "Admin", upstream: str, policies: Mapping[str, Any]) -> str:
         active = {one["name"] for one in admin.send("GET", "/gateway/policies")["items"] if one["active"]}
         if missing := policies.keys() - active:
             raise SystemExit(f"These policies are not active: {', '.join(sorted(missing))}.")
-    return admin.send("POST", "/keys", {"name": "benchmark", "scopes": ["chat:run"]})["key"]
+    return admin.send("POST", "/keys", NEW_KEY)["key"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,7 @@ def storm(arguments: Sequence[str]) -> None:
 
 
 def conformance(arguments: Sequence[str]) -> None:
-    pytest("conformance", "-m", "conformance", *arguments)
+    pytest("conformance", "-m", "conformance", *arguments, environ={"CONFORMANCE": "long"})
 
 
 def dev(arguments: Sequence[str]) -> None:

@@ -31,12 +31,12 @@ async def test_texts_that_share_words_are_near_each_other() -> None:
     assert near > far
 
 
-async def test_a_failure_comes_once() -> None:
+async def test_it_can_be_told_to_refuse() -> None:
+    body = {"model": "stand-in-embedding", "input": "x"}
     async with openai_stand_in() as server, httpx.AsyncClient(base_url=server.url, trust_env=False) as http:
-        server.fail(503, {"retry-after": "1"})
-        statuses = [
-            (await http.post("embeddings", json={"model": "stand-in-embedding", "input": "x"})).status_code
-            for _ in range(2)
-        ]
+        server.refuse(503, {"retry-after": "1"})
+        refused = await http.post("embeddings", json=body)
+        server.accept()
+        answered = await http.post("embeddings", json=body)
 
-    assert statuses == [503, 200]
+    assert (refused.status_code, refused.headers["retry-after"], answered.status_code) == (503, "1", 200)

@@ -4,29 +4,21 @@ async with openai_stand_in() as server:
     client = openai.AsyncOpenAI(base_url=server.url, api_key="any")
 """
 
-import base64
-import re
-import time
-import zlib
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-import numpy as np
 import uvicorn
 from starlette.applications import Starlette
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from inhouse.testing import parrot
-from inhouse.testing.parrot import Said, tokens
-from inhouse.testing.upstream import Heard, event
+from inhouse.testing import openai_answers as answers
+from inhouse.testing.upstream import Heard
 
 MODELS = ("stand-in", "stand-in-reasoning", "stand-in-embedding", "stand-in-rerank", "stand-in-audio", "stand-in-image")
-_PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="  # one, red
 _Answer = Callable[[dict[str, Any]], Response]
 
 
@@ -37,25 +29,28 @@ class OpenAIStandIn:
         self.models = list(models)
         self.heard: list[Heard] = []
         self.url = ""
-        self._failures: deque[Response] = deque()
+        self._refusal: Response | None = None
         self.app = Starlette(
             routes=[
                 Route("/v1/models", self._list),
                 Route("/v1/models/{name:path}", self._find),
-                Route("/v1/chat/completions", self._json(_chat, "messages"), methods=["POST"]),
-                Route("/v1/completions", self._json(_complete, "prompt"), methods=["POST"]),
-                Route("/v1/embeddings", self._json(_embed, "input"), methods=["POST"]),
-                Route("/v1/rerank", self._json(_rerank, "query", "documents"), methods=["POST"]),
-                Route("/v1/images/generations", self._json(_draw, "prompt"), methods=["POST"]),
-                Route("/v1/audio/speech", self._json(_speak, "input"), methods=["POST"]),
+                Route("/v1/chat/completions", self._json(answers.chat, "messages"), methods=["POST"]),
+                Route("/v1/completions", self._json(answers.complete, "prompt"), methods=["POST"]),
+                Route("/v1/embeddings", self._json(answers.embed, "input"), methods=["POST"]),
+                Route("/v1/rerank", self._json(answers.rerank, "query", "documents"), methods=["POST"]),
+                Route("/v1/images/generations", self._json(answers.draw, "prompt"), methods=["POST"]),
+                Route("/v1/audio/speech", self._json(answers.speak, "input"), methods=["POST"]),
                 Route("/v1/audio/transcriptions", self._listen, methods=["POST"]),
                 Route("/v1/audio/translations", self._listen, methods=["POST"]),
             ]
         )
 
-    def fail(self, status: int, headers: Mapping[str, str] | None = None) -> None:
-        """Refuse the next request that is not refused yet."""
-        self._failures.append(_refuse(status, "Told to fail.", headers=headers))
+    def refuse(self, status: int, headers: Mapping[str, str] | None = None) -> None:
+        """Answer every request to a model with this error, until `accept`."""
+        self._refusal = answers.refuse(status, "Told to refuse.", headers=headers)
+
+    def accept(self) -> None:
+        self._refusal = None
 
     async def _list(self, _: Request) -> Response:
         return JSONResponse({"object": "list", "data": [_listed(name) for name in self.models]})
@@ -67,15 +62,15 @@ class OpenAIStandIn:
     def _json(self, answer: _Answer, *required: str) -> Callable[[Request], Awaitable[Response]]:
         async def respond(request: Request) -> Response:
             await self._remember(request)
-            if self._failures:
-                return self._failures.popleft()
+            if self._refusal is not None:
+                return self._refusal
             try:
                 body = await request.json()
             except ValueError:
-                return _refuse(400, "The body is not JSON.")
+                return answers.refuse(400, "The body is not JSON.")
             missing = [name for name in ("model", *required) if not isinstance(body, dict) or name not in body]
             if missing:
-                return _refuse(400, f"Missing: {missing[0]}.", param=missing[0])
+                return answers.refuse(400, f"Missing: {missing[0]}.", param=missing[0])
             return self._unknown(body["model"]) or answer(body)
 
         return respond
@@ -85,9 +80,9 @@ class OpenAIStandIn:
         async with request.form() as form:
             file, model = form.get("file"), form.get("model")
             if not isinstance(file, UploadFile):
-                return _refuse(400, "Missing: file.", param="file")
+                return answers.refuse(400, "Missing: file.", param="file")
             heard = f"I heard {file.filename}, which has {len(await file.read())} bytes."
-            return self._unknown(model) or _transcript(heard, str(form.get("response_format", "json")))
+            return self._unknown(model) or answers.transcript(heard, str(form.get("response_format", "json")))
 
     async def _remember(self, request: Request) -> None:
         path = request.scope["path"]
@@ -96,7 +91,7 @@ class OpenAIStandIn:
     def _unknown(self, model: object) -> Response | None:
         if model in self.models:
             return None
-        return _refuse(404, f"There is no model {model!r}.", code="model_not_found", param="model")
+        return answers.refuse(404, f"There is no model {model!r}.", code="model_not_found", param="model")
 
 
 @asynccontextmanager
@@ -118,220 +113,3 @@ async def openai_stand_in(models: Sequence[str] = MODELS, *, port: int = 0) -> A
 
 def _listed(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 1, "owned_by": "inhouse"}
-
-
-def _refuse(
-    status: int,
-    message: str,
-    *,
-    code: str | None = None,
-    param: str | None = None,
-    headers: Mapping[str, str] | None = None,
-) -> Response:
-    error = {"message": message, "type": "invalid_request_error", "param": param, "code": code}
-    return JSONResponse({"error": error}, status, headers)
-
-
-# Chat
-
-
-def _chat(body: dict[str, Any]) -> Response:
-    if not body["messages"]:
-        return _refuse(400, "There is no message.", param="messages")
-    said = [parrot.chat(body, index) for index in range(body.get("n") or 1)]
-    usage = _usage(sum(len(tokens(parrot.dumps(message))) for message in body["messages"]), said)
-    head = _head(body, "chatcmpl", "chat.completion")
-    if body.get("stream"):
-        return _stream(body, head, _chat_deltas(body, said), usage)
-    choices = [
-        {
-            "index": index,
-            "message": {"role": "assistant", "content": None if one.calls else one.text, "refusal": None}
-            | ({"reasoning_content": "".join(one.reasoning)} if one.reasoning else {})
-            | ({"tool_calls": [_called(*call, index, at) for at, call in enumerate(one.calls)]} if one.calls else {}),
-            "logprobs": _logprobs(body, one.words),
-            "finish_reason": one.finish_reason,
-        }
-        for index, one in enumerate(said)
-    ]
-    return JSONResponse({**head, "choices": choices, "usage": usage})
-
-
-def _chat_deltas(body: Mapping[str, Any], said: Sequence[Said]) -> Iterator[dict[str, Any]]:
-    for index, one in enumerate(said):
-        yield _choice(index, {"role": "assistant", "content": None if one.calls else ""})
-        for word in one.reasoning:
-            yield _choice(index, {"reasoning_content": word})
-        for word in one.words:
-            yield _choice(index, {"content": word}) | {"logprobs": _logprobs(body, [word])}
-        for at, (name, arguments) in enumerate(one.calls):
-            yield _choice(index, {"tool_calls": [{"index": at, **_called(name, "", index, at)}]})
-            for fragment in re.findall(r"(?s).{1,6}", arguments):
-                yield _choice(index, {"tool_calls": [{"index": at, "function": {"arguments": fragment}}]})
-        yield _choice(index, {}) | {"finish_reason": one.finish_reason}
-
-
-def _choice(index: int, delta: Mapping[str, Any]) -> dict[str, Any]:
-    return {"index": index, "delta": delta, "logprobs": None, "finish_reason": None}
-
-
-def _called(name: str, arguments: str, index: int, at: int) -> dict[str, Any]:
-    function = {"name": name, "arguments": arguments}
-    return {"id": f"call_{index}_{at}_{name}", "type": "function", "function": function}
-
-
-def _logprobs(body: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any] | None:
-    if not body.get("logprobs"):
-        return None
-    content = [
-        _likely(word, 0) | {"top_logprobs": [_likely(word, rank) for rank in range(body.get("top_logprobs") or 0)]}
-        for word in words
-    ]
-    return {"content": content, "refusal": None}
-
-
-def _likely(word: str, rank: int) -> dict[str, Any]:
-    token = f"{word}{'~' * rank}"
-    return {"token": token, "logprob": -0.125 - rank, "bytes": list(token.encode())}
-
-
-# Completions
-
-
-def _complete(body: dict[str, Any]) -> Response:
-    prompts = _texts(body["prompt"] if body["prompt"] is not None else "")
-    said = [_continued(prompt, body, index) for prompt in prompts for index in range(body.get("n") or 1)]
-    usage = _usage(sum(len(tokens(prompt)) for prompt in prompts), said)
-    head = _head(body, "cmpl", "text_completion")
-    if body.get("stream"):
-        return _stream(body, head, _completion_pieces(body, said), usage)
-    choices = [_piece(body, index, one.words) | {"finish_reason": one.finish_reason} for index, one in enumerate(said)]
-    return JSONResponse({**head, "choices": choices, "usage": usage})
-
-
-def _continued(prompt: str, body: Mapping[str, Any], index: int) -> Said:
-    said = parrot.cut(parrot.reply(prompt, body.get("seed"), index), body)
-    return Said([*(tokens(prompt) if body.get("echo") else ()), *said.words], said.finish_reason)
-
-
-def _completion_pieces(body: Mapping[str, Any], said: Sequence[Said]) -> Iterator[dict[str, Any]]:
-    for index, one in enumerate(said):
-        yield from (_piece(body, index, [word]) for word in one.words)
-        yield _piece(body, index, []) | {"finish_reason": one.finish_reason}
-
-
-def _piece(body: Mapping[str, Any], index: int, words: Sequence[str]) -> dict[str, Any]:
-    piece = {"index": index, "text": "".join(words), "logprobs": None, "finish_reason": None}
-    if (count := body.get("logprobs")) is None:
-        return piece
-    ranked = [{**_likely(word, rank)} for word in words for rank in range(count)]
-    tops = [ranked[at : at + count] for at in range(0, len(ranked), count)] if count else [[] for _ in words]
-    piece["logprobs"] = {
-        "tokens": list(words),
-        "token_logprobs": [-0.125 for _ in words],
-        "top_logprobs": [{one["token"]: one["logprob"] for one in top} for top in tops],
-        "text_offset": [sum(map(len, words[:at])) for at in range(len(words))],
-    }
-    return piece
-
-
-# Both
-
-
-def _head(body: Mapping[str, Any], prefix: str, kind: str) -> dict[str, Any]:
-    return {
-        "id": f"{prefix}-{zlib.crc32(parrot.dumps(body).encode()):08x}",
-        "object": f"{kind}.chunk" if body.get("stream") and prefix == "chatcmpl" else kind,
-        "created": int(time.time()),
-        "model": body["model"],
-        "system_fingerprint": "fp_parrot",
-    }
-
-
-def _usage(prompt_tokens: int, said: Sequence[Said]) -> dict[str, int]:
-    written = sum(one.token_count for one in said)
-    return {
-        "prompt_tokens": prompt_tokens,
-        "completion_tokens": written,
-        "total_tokens": prompt_tokens + written,
-    }
-
-
-def _stream(body: Mapping[str, Any], head: Mapping[str, Any], choices: Iterator[Any], usage: object) -> Response:
-    counts = bool((body.get("stream_options") or {}).get("include_usage"))
-    earlier = {"usage": None} if counts else {}
-
-    async def events() -> AsyncIterator[bytes]:
-        for choice in choices:
-            yield event({**head, "choices": [choice], **earlier})
-        if counts:
-            yield event({**head, "choices": [], "usage": usage})
-        yield event(b"[DONE]")
-
-    return StreamingResponse(events(), media_type="text/event-stream")
-
-
-def _texts(given: Any) -> list[str]:
-    """What is given as a text, as token numbers, or as a list of either."""
-    if isinstance(given, str):
-        return [given]
-    if given and isinstance(given[0], int):
-        return [" ".join(map(str, given))]
-    return [text for one in given for text in _texts(one)]
-
-
-# The rest of the surface
-
-
-def _embed(body: dict[str, Any]) -> Response:
-    texts = _texts(body["input"])
-    rows = [_vector(text, body.get("dimensions") or 64) for text in texts]
-    as_text = body.get("encoding_format") == "base64"
-    data = [
-        {
-            "object": "embedding",
-            "index": index,
-            "embedding": base64.b64encode(row.tobytes()).decode() if as_text else row.tolist(),
-        }
-        for index, row in enumerate(rows)
-    ]
-    count = sum(len(tokens(text)) for text in texts)
-    usage = {"prompt_tokens": count, "total_tokens": count}
-    return JSONResponse({"object": "list", "model": body["model"], "data": data, "usage": usage})
-
-
-def _vector(text: str, dimensions: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Texts that share words are near each other."""
-    row = np.full(dimensions, 1e-3, np.float32)
-    for word in re.findall(r"\w+", text.lower()):
-        row[zlib.crc32(word.encode()) % dimensions] += 1
-    return (row / np.linalg.norm(row)).astype("<f4")
-
-
-def _rerank(body: dict[str, Any]) -> Response:
-    documents = [one["text"] if isinstance(one, dict) else one for one in body["documents"]]
-    scores = {index: parrot.alike(body["query"], text) for index, text in enumerate(documents)}
-    best = sorted(scores, key=lambda index: -scores[index])[: body.get("top_n")]
-    results = [
-        {"index": index, "relevance_score": scores[index]}
-        | ({"document": {"text": documents[index]}} if body.get("return_documents") else {})
-        for index in best
-    ]
-    count = sum(len(tokens(text)) for text in (body["query"], *documents))
-    usage = {"prompt_tokens": count, "total_tokens": count}
-    return JSONResponse({"object": "list", "model": body["model"], "results": results, "usage": usage})
-
-
-def _draw(body: dict[str, Any]) -> Response:
-    return JSONResponse({"created": int(time.time()), "data": [{"b64_json": _PIXEL}] * (body.get("n") or 1)})
-
-
-def _speak(body: dict[str, Any]) -> Response:
-    return Response(body["input"].encode(), media_type=f"audio/{body.get('response_format') or 'mpeg'}")
-
-
-def _transcript(text: str, response_format: str) -> Response:
-    if response_format not in ("json", "verbose_json"):
-        return PlainTextResponse(text)
-    more = {"task": "transcribe", "language": "english", "duration": 1.0, "segments": []}
-    return JSONResponse({"text": text, **(more if response_format == "verbose_json" else {})})

@@ -48,6 +48,7 @@ class Connection(Protocol):
     """A client's connection, where the server puts it into the scope under `CONNECTION`."""
 
     has_left: bool
+    is_read: bool
     on_leave: Callable[[], None] | None
 
 

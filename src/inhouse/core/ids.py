@@ -4,6 +4,8 @@ import secrets
 import time
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford base 32: no i, l, o, u to misread
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
+_SHIFTS = range(120, -1, -10)
 
 
 def now() -> float:
@@ -13,8 +15,5 @@ def now() -> float:
 
 def new_id(prefix: str) -> str:
     """`run_01k9…`: 48 bits of milliseconds and 80 random bits, as in a ULID, behind the name of the kind."""
-    return f"{prefix}_{_encode(int(now() * 1000), 10)}{_encode(secrets.randbits(80), 16)}"
-
-
-def _encode(value: int, length: int) -> str:
-    return "".join(_ALPHABET[(value >> shift) & 31] for shift in range(5 * (length - 1), -1, -5))
+    value = int(time.time() * 1000) << 80 | secrets.randbits(80)
+    return f"{prefix}_{''.join([_PAIRS[value >> shift & 1023] for shift in _SHIFTS])}"

@@ -56,20 +56,21 @@ def create_app(house: House) -> Door:
             "/healthz": api,
             "/readyz": api,
             "/metrics": api,
-            "/v1": OpenAIApp(house.gateway),
+            "/v1": OpenAIApp(house.gateway, max_body_bytes=JSON_LIMIT, max_upload_bytes=upload),
             "/predict": data_plane,
             "/health": data_plane,
         },
         house.identity,
         hosts=frozenset(host.lower() for host in hosts),
-        limits={"/api/v1/datasets": upload, "/api/v1/knowledge": upload, "": JSON_LIMIT},
+        limits={"/api/v1/datasets": upload, "/api/v1/knowledge": upload, "/v1/audio": upload, "": JSON_LIMIT},
         renderers={"/v1": _as_openai},
+        data_planes=frozenset({"/v1", "/predict", "/health"}),
     )
 
 
 def _as_openai(error: InhouseError, request_id: str) -> Response:
     status, body = openai_error(error)
-    return JSONResponse(body, status, {"x-request-id": request_id})
+    return JSONResponse(body, status, {"x-request-id": request_id, "x-should-retry": "false"})
 
 
 def management_api(house: House) -> FastAPI:

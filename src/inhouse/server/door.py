@@ -12,7 +12,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from starlette.responses import Response
 
 from inhouse.access.api import COOKIE
-from inhouse.core.asgi import BodyTooLarge, Message, Receive, Scope, Send
+from inhouse.core.asgi import CONNECTION, BodyTooLarge, Message, Receive, Scope, Send
 from inhouse.core.errors import Denied, InhouseError, Invalid, TimedOut, Unauthenticated
 from inhouse.core.ids import new_id
 from inhouse.core.principal import Principal
@@ -28,9 +28,12 @@ MIN_BYTES_PER_S = 4096
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _PORT = re.compile(r":\d+$")
-_HEADERS = (
+_FOR_ALL = (
     (b"cache-control", b"no-store"),
     (b"x-content-type-options", b"nosniff"),
+)
+_FOR_BROWSERS = (
+    *_FOR_ALL,
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
@@ -41,6 +44,7 @@ _HEADERS = (
         b"form-action 'self'",
     ),
 )
+_HOSTS_REMEMBERED = 1000
 
 REQUESTS = Counter("inhouse_http_requests_total", "Requests by area and status.", ["area", "status"])
 SECONDS = Histogram("inhouse_http_request_seconds", "Seconds to the end of the answer.", ["area"])
@@ -73,11 +77,43 @@ class Authenticator(Protocol):
     def by_session(self, token: str) -> Principal | None: ...
 
 
+class Area:
+    """The paths under one prefix: their app, its limits, and what is counted there.
+
+    Data planes answer programs: their answers go without the headers that only tell browsers what not to do.
+    """
+
+    def __init__(
+        self, prefix: str, app: App, *, limits: Mapping[str, int], render: Render, is_data_plane: bool = False
+    ) -> None:
+        self.app = app
+        self.render = render
+        self.headers = _FOR_ALL if is_data_plane else _FOR_BROWSERS
+        self._limits = [
+            (path, limits[path])
+            for path in sorted(limits, key=len, reverse=True)
+            if path.startswith(prefix) or not path
+        ]
+        self._label = prefix or "console"
+        self._requests: dict[int, Counter] = {}
+        self.observe = SECONDS.labels(self._label).observe
+
+    def limit(self, path: str) -> int:
+        """The largest body for a path, in bytes."""
+        return next(size for prefix, size in self._limits if path.startswith(prefix))
+
+    def count(self, status: int) -> None:
+        counter = self._requests.get(status)
+        if counter is None:
+            counter = self._requests[status] = REQUESTS.labels(self._label, str(status))
+        counter.inc()
+
+
 class Door:
     """Checks a request and hands it to the app that serves its path, with `scope["principal"]` set (or None).
 
-    `areas` maps path prefixes to apps; the longest prefix wins, "" is the rest. `limits` maps path prefixes to the
-    largest body in bytes, `renderers` areas to how they word errors. Routes decide for themselves what they permit.
+    `areas` maps the first segments of paths to apps; "" is the rest. `limits` maps path prefixes to the largest body
+    in bytes, `renderers` areas to how they word errors. Routes decide for themselves what they permit.
     """
 
     def __init__(
@@ -88,26 +124,36 @@ class Door:
         hosts: frozenset[str],
         limits: Mapping[str, int],
         renderers: Mapping[str, Render] | None = None,
+        data_planes: frozenset[str] = frozenset(),
     ) -> None:
-        self._renderers = renderers or {}
-        self._areas = sorted(areas.items(), key=lambda item: -len(item[0]))
+        words = renderers or {}
+        self._areas = {
+            prefix: Area(
+                prefix, app, limits=limits, render=words.get(prefix, render), is_data_plane=prefix in data_planes
+            )
+            for prefix, app in areas.items()
+        }
+        self._rest = self._areas[""]
         self._identity = identity
         self._hosts = hosts
-        self._limits = sorted(limits.items(), key=lambda item: -len(item[0]))
+        self._known_hosts: set[bytes] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         path: str = scope["path"]
-        area, app = next((prefix, app) for prefix, app in self._areas if _under(path, prefix))
+        area = self._areas.get("/" + path.split("/", 2)[1] if path.startswith("/") else path, self._rest)
         request_id = scope["request_id"] = new_id("req")
-        answer = _Answer(send, request_id)
+        answer = _Answer(send, request_id, area.headers)
         started = time.perf_counter()
         IN_FLIGHT.inc()
         try:
-            limit = next(size for prefix, size in self._limits if path.startswith(prefix))
-            self._check(scope, limit)
-            await app(scope, _limited(receive, limit, scope["principal"]), answer)
+            limit = area.limit(path)
+            is_bounded = self._check(scope, limit)
+            connection = scope.get(CONNECTION)
+            if not is_bounded or connection is None or not connection.is_read:
+                receive = _limited(receive, limit, scope["principal"])
+            await area.app(scope, receive, answer)
         except Exception as error:  # the edge of a request
             if answer.is_whole:  # FastAPI raises an error again after it has told and logged it
                 return
@@ -116,45 +162,62 @@ class Door:
             if not isinstance(error, InhouseError):
                 _log.exception("A request failed unexpectedly.", extra={"request_id": request_id})
                 error = unexpected(request_id)
-            response = self._renderers.get(area, render)(error, request_id)
-            await response(scope, receive, answer)
+            await area.render(error, request_id)(scope, receive, answer)
         finally:
             IN_FLIGHT.dec()
-            REQUESTS.labels(area or "console", str(answer.status)).inc()
-            SECONDS.labels(area or "console").observe(time.perf_counter() - started)
+            area.count(answer.status)
+            area.observe(time.perf_counter() - started)
 
-    def _check(self, scope: Scope, limit: int) -> None:
-        headers: dict[bytes, bytes] = dict(scope["headers"])
-        host = b", ".join(value for name, value in scope["headers"] if name == b"host").decode("latin-1")
+    def _check(self, scope: Scope, limit: int) -> bool:
+        """Whether the body's size is known and within the limit. Finds out who is asking."""
+        host = length = authorization = cookie = b""
+        for name, value in scope["headers"]:
+            if name == b"host":
+                host = host + b", " + value if host else value
+            elif name == b"content-length":
+                length = value
+            elif name == b"authorization":
+                authorization = value
+            elif name == b"cookie":
+                cookie = value
+        if host not in self._known_hosts:
+            self._check_host(host)
+        scope["principal"] = None
+        if authorization:
+            scheme, _, key = authorization.decode("latin-1").partition(" ")
+            scope["principal"] = self._identity.by_key(key.strip()) if scheme.lower() == "bearer" else None
+        elif cookie:
+            scope["principal"] = self._visitor(scope, _cookie(cookie.decode("latin-1")), host.decode("latin-1"))
+        if not length.isdigit():
+            return False
+        _check_size(int(length), limit, scope["principal"])
+        return True
+
+    def _check_host(self, raw: bytes) -> None:
+        host = raw.decode("latin-1")
         if _PORT.sub("", host).strip("[]").lower() not in self._hosts:
             raise WrongHost(
                 f"This server does not answer to the host name {host!r}.", hint="Add it to INHOUSE_ALLOWED_HOSTS."
             )
-        length = headers.get(b"content-length", b"0")
-        scope["principal"] = self._who(scope, headers, host)
-        if length.isdigit():
-            _check_size(int(length), limit, scope["principal"])
+        if len(self._known_hosts) < _HOSTS_REMEMBERED:
+            self._known_hosts.add(raw)
 
-    def _who(self, scope: Scope, headers: Mapping[bytes, bytes], host: str) -> Principal | None:
-        authorization = headers.get(b"authorization", b"").decode("latin-1")
-        if authorization:
-            scheme, _, key = authorization.partition(" ")
-            return self._identity.by_key(key.strip()) if scheme.lower() == "bearer" else None
-        token = _cookie(headers.get(b"cookie", b"").decode("latin-1"))
-        if not token:
-            return None
-        principal = self._identity.by_session(token)
+    def _visitor(self, scope: Scope, token: str, host: str) -> Principal | None:
+        principal = self._identity.by_session(token) if token else None
         if principal is not None and scope["method"] not in _SAFE:
-            _same_site(headers, host)
+            _same_site(dict(scope["headers"]), host)
         return principal
 
 
 class _Answer:
     """Adds the headers that every answer carries, and remembers the status."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    __slots__ = ("_headers", "_request_id", "_send", "is_whole", "status")
+
+    def __init__(self, send: Send, request_id: str, headers: tuple[tuple[bytes, bytes], ...]) -> None:
         self._send = send
-        self._request_id = request_id.encode()
+        self._request_id = request_id
+        self._headers = headers
         self.status = 0
         self.is_whole = False
 
@@ -162,9 +225,9 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             given = {name for name, _ in message.get("headers", ())}
-            extra = [pair for pair in _HEADERS if pair[0] not in given]
+            extra = [pair for pair in self._headers if pair[0] not in given]
             if b"x-request-id" not in given:
-                extra.append((b"x-request-id", self._request_id))
+                extra.append((b"x-request-id", self._request_id.encode()))
             message = {**message, "headers": [*message.get("headers", ()), *extra]}
         await self._send(message)
         self.is_whole = message["type"] == "http.response.body" and not message.get("more_body")
@@ -218,7 +281,3 @@ def _cookie(header: str) -> str:
     except CookieError:
         return ""
     return morsel.value if morsel else ""
-
-
-def _under(path: str, prefix: str) -> bool:
-    return path == prefix or path.startswith(prefix if not prefix or prefix.endswith("/") else f"{prefix}/")

@@ -22,6 +22,11 @@ class BoundedHttp(HttpToolsProtocol):
     _head_bytes = 0
     _waiting: asyncio.TimerHandle | None = None
 
+    @property
+    def is_read(self) -> bool:
+        """Whether the request that is being answered is here to its end."""
+        return not self.cycle.more_body
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         super().connection_made(transport)
         self._wait()

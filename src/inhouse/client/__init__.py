@@ -7,6 +7,7 @@ from inhouse.client.access import Keys, Upstreams, Users
 from inhouse.client.apps import Apps, Conversations, Traces, Workflows
 from inhouse.client.data import Datasets, Knowledge
 from inhouse.client.http import Http
+from inhouse.client.language_models import LanguageModels
 from inhouse.client.loop import Inbox, Loop, Releases
 from inhouse.client.training import Deployments, Models, Runs
 from inhouse.client.types import Me
@@ -36,6 +37,7 @@ class Client:
         self.loop = Loop(self._http)
         self.releases = Releases(self._http)
         self.upstreams = Upstreams(self._http)
+        self.language_models = LanguageModels(self._http)
         self.traces = Traces(self._http)
         self.keys = Keys(self._http)
         self.users = Users(self._http)

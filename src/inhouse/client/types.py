@@ -380,6 +380,28 @@ class FoundUpstream(TypedDict):
     models: list[str]
 
 
+class LanguageModel(TypedDict):
+    """A model that the server runs: `state` is unloaded, loading, loaded, restarting or failed."""
+
+    name: str
+    kind: str
+    state: str
+    error: str
+    runtime: str
+    path: str
+    adapters: dict[str, str]
+    version: str
+    source: str
+    created_at: float
+
+
+class LanguageRuntime(TypedDict):
+    """What models run with; `missing` says what to do before it can be used."""
+
+    name: str
+    missing: str
+
+
 class Me(TypedDict):
     user_id: str
     workspace_id: str

@@ -50,7 +50,7 @@ TEXTS = st.lists(PIECES, max_size=14).map("".join)
 CUTS = st.lists(st.integers(1, 7), max_size=60)
 
 
-def replace(pattern: Pattern, found: bytes) -> bytes:
+def replace(_: str, pattern: Pattern, found: bytes) -> bytes:
     return b"<%b:%d>" % (pattern.label.encode(), len(found))
 
 

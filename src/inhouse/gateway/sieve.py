@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 from inhouse.gateway.patterns import Pattern, Patterns
 
-Replace = Callable[[Pattern, bytes], bytes]
+Replace = Callable[[str, Pattern, bytes], bytes]
+"""What to put in the place of a match of a rule's pattern."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +57,8 @@ class Sieve:
 
     def whole(self, text: str) -> str:
         """Let a whole text through."""
-        out = self.feed(text)
-        return out + self.close()
+        self._text += text.encode(errors="replace")
+        return self.close()
 
     def _out(self, stop: int) -> str:
         text, sent = self._text, self._sent
@@ -97,7 +98,7 @@ class Sieve:
         while upcoming:
             (begin, over), name, pattern = min(upcoming, key=lambda one: one[0][0])
             self.found.add(name)
-            parts += [text[done:begin], self._replace(pattern, text[begin:over])]
+            parts += [text[done:begin], self._replace(name, pattern, text[begin:over])]
             done = over
             upcoming = [
                 (again, name, pattern)

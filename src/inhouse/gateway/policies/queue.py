@@ -3,22 +3,22 @@
 import asyncio
 import bisect
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from inhouse.core.errors import LimitExceeded
 from inhouse.gateway.call import Call, Events, Reply
 from inhouse.gateway.policy import Policy, Proceed, Settings, Surroundings, policy
+from inhouse.gateway.subjects import Identity, Rule, numbered
 
 _LEAST_RETRY_S = 0.1
 _MOST_RETRY_S = 60.0  # clients give up at once when told to wait for longer than two minutes
 _SMOOTHING = 0.2
 _MAX_TIMES = 1000
-Slot = tuple[int, str, str]
+Slot = tuple[Identity, str, str]
 
 
 class QueueFull(LimitExceeded):
@@ -29,14 +29,14 @@ class WaitedTooLong(LimitExceeded):
     """The request's turn did not come in time."""
 
 
-class Turns(BaseModel):
-    """How many requests run at a time: counted for each model, key, user, team, or for all together."""
+class Turns(Rule):
+    """How many requests of somebody run at a time."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    each: Literal["model", "key", "user", "team", "workspace"] = Field(default="model", description="What is counted.")
-    model: str = Field(default="*", max_length=200, description="Which models it is about; `*` stands for any text.")
-    max_running: int = Field(ge=1, le=100_000, description="How many run at a time.")
+    each: Literal["", "key", "user", "team", "workspace"] = Field(
+        default="workspace", description="Who has turns of their own."
+    )
+    per_model: bool = Field(default=True, description="Whether each model has turns of its own.")
+    max_running: int = Field(ge=1, le=100_000, description="How many requests run at a time.")
 
 
 class QueueSettings(Settings):
@@ -64,6 +64,7 @@ class Queue(Policy[QueueSettings]):
         super().__init__(surroundings)
         self.dropped = 0
         """Requests refused because too many waited, or their turn did not come in time."""
+        self._rules: list[tuple[Identity, Turns]] = []
         self._running: dict[Slot, int] = {}
         self._waiting: list[_Waiting] = []
         self._times: dict[str, float] = {}
@@ -75,8 +76,8 @@ class Queue(Policy[QueueSettings]):
 
     @property
     def running(self) -> dict[str, int]:
-        """How many requests run, by what is counted: `model chat`, `user u1`."""
-        return {f"{each} {value}": count for (_, each, value), count in self._running.items()}
+        """How many requests run, by whose turns they take and of which model."""
+        return {f"{subject} {model}".strip(): count for (_, subject, model), count in self._running.items()}
 
     @property
     def is_active(self) -> bool:
@@ -84,12 +85,13 @@ class Queue(Policy[QueueSettings]):
 
     def configure(self, settings: QueueSettings) -> None:
         super().configure(settings)
+        self._rules = numbered(settings.rules)
         for one in self._waiting:
-            one.slots = list(self._slots(one.call))
+            one.slots = self._slots(one.call)
         self._next()
 
     async def around(self, call: Call, proceed: Proceed) -> Reply:
-        slots = list(self._slots(call))
+        slots = self._slots(call)
         if not slots:
             return await proceed(call)
         if self._is_free(slots):
@@ -108,23 +110,13 @@ class Queue(Policy[QueueSettings]):
         events = _Held(reply.events, lambda: self._done(call, slots, started))
         return Reply(events=events, content_type=reply.content_type, usage=reply.usage)
 
-    def _slots(self, call: Call) -> Iterator[tuple[Slot, int]]:
-        who = call.principal
-        for number, rule in enumerate(self.settings.rules):
-            if rule.model != "*" and not fnmatchcase(call.route.name, rule.model):
-                continue
-            if rule.each == "model":
-                value = call.route.name
-            elif rule.each == "key":
-                value = who.key_id or who.user_id
-            elif rule.each == "user":
-                value = who.owner_id or who.user_id
-            elif rule.each == "team":
-                value = who.team
-            else:
-                value = "*"
-            if value:
-                yield (number, rule.each, value), rule.max_running
+    def _slots(self, call: Call) -> list[tuple[Slot, int]]:
+        model = call.route.name
+        return [
+            ((identity, subject, model if rule.per_model else ""), rule.max_running)
+            for identity, rule in self._rules
+            if rule.fits(model) and (subject := rule.counts(call.principal))
+        ]
 
     def _is_free(self, slots: list[tuple[Slot, int]]) -> bool:
         return all(self._running.get(slot, 0) < limit for slot, limit in slots)

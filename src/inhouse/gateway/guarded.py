@@ -174,6 +174,8 @@ class Guarded:
             if not block:
                 break
             blocks.append(block)
+        if self._texts.blocked:
+            raise filtered(self._texts.blocked, "answer")
         self._ready = b"".join(blocks)
 
     async def part(self) -> bytes:
@@ -246,7 +248,7 @@ class Guarded:
         if choice.get("finish_reason") is not None and not state.is_over:
             state.is_over = True
             is_changed |= await self._close(state, choice)
-            self._has_spoken |= not self._texts.blocked
+            self._has_spoken = True
         if is_changed and choice.get("logprobs"):
             choice["logprobs"] = None  # the tokens would tell what the text does not
         return is_changed
@@ -299,7 +301,7 @@ class Guarded:
         if channel is None:
             channel = state.channels[place] = _Channel(self._texts, is_json=name == "arguments")
         owner[name] = out = await self._judged(channel, channel.feed(text), is_last=False)
-        self._has_spoken |= bool(out) and not self._texts.blocked
+        self._has_spoken |= bool(out)
         return out != text
 
     async def _close(self, state: _Choice, choice: dict[str, Any]) -> bool:
@@ -352,8 +354,6 @@ class Guarded:
         """The end of an answer that a rule stops: every choice ends here."""
         self._events.abort()
         self._is_over = True
-        if not self._has_spoken:
-            raise filtered(self._texts.blocked, "answer")
         last = [choice | {"finish_reason": None, "logprobs": None} for choice in choices]
         out = [_frame({**self._head, "choices": [choice]}) for choice in last if _says(choice)]
         for index, state in self._choices.items():

@@ -4,12 +4,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inhouse.serving.batcher import Batcher, NotUnicode, Queue, QueueFull, TooManyTexts, WrongCount
+from inhouse.serving.batcher import Batcher, NotUnicode, Queue, QueueFull, TooManyTexts, WrongCount, text_length
 from inhouse.serving.runtime import Scores
 
 
@@ -98,7 +99,13 @@ class Gate:
 @asynccontextmanager
 async def batching(run: Callable[[Sequence[str]], list[Scores]], *, max_queue: int = 100) -> AsyncIterator[Batcher]:
     with ThreadPoolExecutor(1) as executor:
-        batcher = Batcher(run, executor=executor, turns=asyncio.Semaphore(1), max_length=64, max_queue=max_queue)
+        batcher = Batcher(
+            run,
+            executor=executor,
+            turns=asyncio.Semaphore(1),
+            length=lambda text: len(text) // 3 + 2,
+            max_queue=max_queue,
+        )
         yield batcher
         await batcher.drain()
 

@@ -5,10 +5,10 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 from inhouse.core.errors import Invalid, LimitExceeded, Misconfigured
-from inhouse.serving.runtime import Scores
 
 
 class QueueFull(LimitExceeded):
@@ -25,6 +25,10 @@ class NotUnicode(Invalid):
 
 class WrongCount(Misconfigured):
     """A runtime returned more or fewer answers than it was given texts."""
+
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 
 class Waiting(Protocol):
@@ -84,17 +88,18 @@ class Queue(Generic[Entry]):
         self._entries = [entry for entry in self._entries if entry.is_wanted]
 
 
-class _Text(NamedTuple):
-    text: str
+@dataclass(frozen=True, slots=True, eq=False)
+class _Entry(Generic[Item, Answer]):
+    item: Item
     length: int
-    answer: "asyncio.Future[Scores]"
+    answer: "asyncio.Future[Answer]"
 
     @property
     def is_wanted(self) -> bool:
         return not self.answer.done()
 
 
-class Batcher:
+class Batcher(Generic[Item, Answer]):
     """Runs one model on batches of what waits, as soon as it gets a turn: nothing waits for company.
 
     `turns` is shared by all models and admits as many batches as there are threads, first come, first served;
@@ -103,11 +108,11 @@ class Batcher:
 
     def __init__(
         self,
-        run: Callable[[Sequence[str]], list[Scores]],
+        run: Callable[[Sequence[Item]], Sequence[Answer]],
         *,
         executor: Executor,
         turns: asyncio.Semaphore,
-        max_length: int,
+        length: Callable[[Item], int],
         parallel: int = 1,
         max_tokens: int = 4096,
         max_queue: int = 1024,
@@ -115,25 +120,25 @@ class Batcher:
         self._run = run
         self._executor = executor
         self._turns = turns
-        self._max_length = max_length
+        self._length = length
         self._parallel = parallel
         self._max_queue = max_queue
-        self._queue: Queue[_Text] = Queue(max_tokens=max_tokens, max_entries=max_queue)
+        self._queue: Queue[_Entry[Item, Answer]] = Queue(max_tokens=max_tokens, max_entries=max_queue)
         self._workers: set[asyncio.Task[None]] = set()
-        self._seconds_per_text = 0.0
+        self._seconds_each = 0.0
 
     @property
     def is_idle(self) -> bool:
         return not self._workers
 
-    async def submit(self, texts: Sequence[str]) -> list[Scores]:
-        """Wait for the scores of all texts, in their order."""
-        if len(texts) > self._max_queue:
-            raise TooManyTexts(f"{len(texts)} texts in one request.", hint=f"Send at most {self._max_queue} at a time.")
+    async def submit(self, items: Sequence[Item]) -> list[Answer]:
+        """Wait for the answers to all items, in their order."""
+        if len(items) > self._max_queue:
+            raise TooManyTexts(f"{len(items)} texts in one request.", hint=f"Send at most {self._max_queue} at a time.")
         loop = asyncio.get_running_loop()
-        entries = [_Text(text, self._length(text), loop.create_future()) for text in texts]
+        entries = [_Entry(item, self._length(item), loop.create_future()) for item in items]
         if not self._queue.put(entries):
-            wait_s = max(1, math.ceil(len(self._queue) * self._seconds_per_text))
+            wait_s = max(1, math.ceil(len(self._queue) * self._seconds_each))
             raise QueueFull(
                 f"{len(self._queue)} texts are waiting for this model already.",
                 hint=f"Try again in {wait_s} s.",
@@ -159,7 +164,7 @@ class Batcher:
                     continue
                 started = time.monotonic()
                 try:
-                    answers = await loop.run_in_executor(self._executor, self._run, [entry.text for entry in batch])
+                    answers = await loop.run_in_executor(self._executor, self._run, [entry.item for entry in batch])
                     _check_count(batch, answers)
                 except Exception as error:  # belongs to whoever waits for this batch; the next batch may be fine
                     _fail(batch, error)
@@ -169,25 +174,26 @@ class Batcher:
                 if entry.is_wanted:
                     entry.answer.set_result(answer)
 
-    def _learn(self, seconds_per_text: float) -> None:
-        self._seconds_per_text += 0.2 * (seconds_per_text - self._seconds_per_text)
-
-    def _length(self, text: str) -> int:
-        """About as many tokens as the text has: three bytes are one Chinese character, or most of an English token."""
-        try:
-            return min(self._max_length, len(text.encode()) // 3 + 2)
-        except UnicodeEncodeError as error:
-            raise NotUnicode(
-                f"Character {error.start} of the text is half a surrogate pair.", hint="Send the text as valid Unicode."
-            ) from error
+    def _learn(self, seconds_each: float) -> None:
+        self._seconds_each += 0.2 * (seconds_each - self._seconds_each)
 
 
-def _check_count(batch: Sequence[_Text], answers: Sequence[Scores]) -> None:
+def text_length(text: str, max_length: int) -> int:
+    """About as many tokens as the text has: three bytes are one Chinese character, or most of an English token."""
+    try:
+        return min(max_length, len(text.encode()) // 3 + 2)
+    except UnicodeEncodeError as error:
+        raise NotUnicode(
+            f"Character {error.start} of the text is half a surrogate pair.", hint="Send the text as valid Unicode."
+        ) from error
+
+
+def _check_count(batch: Sequence[object], answers: Sequence[object]) -> None:
     if len(answers) != len(batch):
         raise WrongCount(f"The model answered {len(answers)} of {len(batch)} texts.", hint="Deploy another version.")
 
 
-def _fail(batch: list[_Text], error: Exception) -> None:
+def _fail(batch: Sequence[_Entry[Item, Answer]], error: Exception) -> None:
     for entry in batch:
         if entry.is_wanted:
             entry.answer.set_exception(error)

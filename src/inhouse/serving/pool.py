@@ -4,12 +4,13 @@ import asyncio
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from inhouse.serving import metrics, runtime
 from inhouse.serving.artifact import Manifest
-from inhouse.serving.batcher import Batcher
+from inhouse.serving.batcher import Batcher, text_length
 from inhouse.serving.runtime import Model, Scores
 
 
@@ -32,7 +33,7 @@ class Key(NamedTuple):
 class Served:
     """A loaded model and the batcher in front of it."""
 
-    def __init__(self, model: Model, batcher: Batcher) -> None:
+    def __init__(self, model: Model, batcher: Batcher[str, Scores]) -> None:
         self.manifest: Manifest = model.manifest
         self.used_at = time.monotonic()
         self._batcher = batcher
@@ -115,7 +116,7 @@ class Pool:
             model.predict,
             executor=self._executor,
             turns=self._turns,
-            max_length=model.manifest.max_length,
+            length=partial(text_length, max_length=model.manifest.max_length),
             parallel=self._threads,
             max_tokens=self._max_batch_tokens,
             max_queue=self._max_queue,

@@ -99,6 +99,15 @@ async def test_nobody_gets_the_usage_of_a_stream_unasked(async_client: openai.As
     assert text_of(chunks).startswith(SAID)
 
 
+def test_an_answer_may_speak_of_how_streams_end(client: openai.OpenAI) -> None:
+    asked: list[ChatCompletionMessageParam] = [{"role": "user", "content": 'Say data:[DONE] and {"error":1} twice.'}]
+
+    chunks = list(client.chat.completions.create(model=MODEL, messages=asked, stream=True))
+
+    assert text_of(chunks).startswith('You said: Say data:[DONE] and {"error":1} twice. That has 5 words.')
+    assert chunks[-1].choices[0].finish_reason == "stop"
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_probabilities_come_with_the_tokens(client: openai.OpenAI, stream: bool) -> None:
     options = {"model": MODEL, "messages": ASKED, "logprobs": True, "top_logprobs": 2, "stop": " 'Ann'"}

@@ -103,7 +103,7 @@ async def batching(run: Callable[[Sequence[str]], list[Scores]], *, max_queue: i
             run,
             executor=executor,
             turns=asyncio.Semaphore(1),
-            length=lambda text: len(text) // 3 + 2,
+            length=partial(text_length, max_length=64),
             max_queue=max_queue,
         )
         yield batcher

@@ -4,8 +4,9 @@ Order: argument, `INHOUSE_…` environment variable (nested with `__`), `inhouse
 """
 
 import os
+import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -54,9 +55,23 @@ class LocalModel(BaseModel):
     idle_s: float = Field(default=1800.0, ge=0, description="Unload after so many seconds unused; 0 keeps it loaded.")
 
 
+class Gateway(BaseModel):
+    """Policies and models of the gateway. What is set here cannot be changed over the API."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    policies: dict[str, dict[str, Any]] = Field(default={}, description="Settings of policies, by name.")
+    models: dict[str, dict[str, Any]] = Field(
+        default={}, description="Models by the name that clients use: their targets, balance and fallbacks."
+    )
+
+
+SETTINGS_FILE = Path("inhouse.toml")
+
+
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(
-        env_prefix="INHOUSE_", env_nested_delimiter="__", toml_file="inhouse.toml", extra="forbid"
+        env_prefix="INHOUSE_", env_nested_delimiter="__", toml_file=SETTINGS_FILE, extra="forbid"
     )
 
     home: Path = Field(default=Path("var"), description="The data directory: database, files, keys, logs.")
@@ -79,6 +94,7 @@ class Settings(BaseSettings):
     max_upload_mb: int = Field(default=100, ge=1, description="Largest upload.")
     serving: Serving = Serving()
     llm: LanguageModel = LanguageModel()
+    gateway: Gateway = Gateway()
     language_models: dict[str, LocalModel] = Field(default={}, description="Models that this server runs, by name.")
 
     @property
@@ -110,6 +126,8 @@ def load_settings(**arguments: object) -> Settings:
     given = {name: value for name, value in arguments.items() if value is not None}
     try:
         settings = Settings(**given)  # pyright: ignore[reportArgumentType]  # validated by pydantic
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise BadSettings(f"{SETTINGS_FILE} cannot be read: {error}.") from error
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         name = ".".join(str(part) for part in first["loc"])

@@ -45,22 +45,29 @@ def main() -> None:
     chosen = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
-    work = chosen.work.expanduser().absolute()
-    work.mkdir(parents=True, exist_ok=True)
-    starters = CONTESTANTS | ({"ours": partial(inhouse, policies={})} if chosen.bare else {})
-    wanted = [name for name in starters if name in chosen.only.split(",")]
-    with ExitStack() as stack:
-        upstream = stack.enter_context(fake_upstream(work))
-        running, reasons = start(stack, {name: starters[name] for name in wanted}, upstream, work)
-        rounds = measure_all([upstream.itself, *running], upstream, work, rounds=chosen.rounds, seconds=chosen.seconds)
-        memory = {
-            one.name: {"rss_mb": round(one.program.rss_mb, 1), "start_s": round(one.start_s, 2)} for one in running
-        }
-    figures = {"points": table(rounds), "programs": memory, "not_measured": reasons, "settings": settings(chosen)}
-    result = {"bars": bars(rounds), "figures": figures, "machine": facts()}
+    try:
+        result = run(chosen)
+    except CannotRun as reason:
+        raise SystemExit(str(reason)) from reason
     if not chosen.json:
         show(result)
     print(json.dumps(result))
+
+
+def run(chosen: argparse.Namespace) -> dict[str, Any]:
+    work = chosen.work.expanduser().absolute()
+    work.mkdir(parents=True, exist_ok=True)
+    starters = CONTESTANTS | ({"ours": partial(inhouse, policies={})} if chosen.bare else {})
+    wanted = {name: starter for name, starter in starters.items() if name in chosen.only.split(",")}
+    with ExitStack() as stack:
+        upstream = stack.enter_context(fake_upstream(work))
+        running, reasons = start(stack, wanted, upstream, work)
+        rounds = measure_all([upstream.itself, *running], upstream, work, rounds=chosen.rounds, seconds=chosen.seconds)
+        weights = {
+            one.name: {"rss_mb": round(one.program.rss_mb, 1), "start_s": round(one.start_s, 2)} for one in running
+        }
+    figures = {"points": table(rounds), "programs": weights, "not_measured": reasons, "settings": settings(chosen)}
+    return {"bars": bars(rounds), "figures": figures, "machine": facts()}
 
 
 def start(
@@ -74,7 +81,7 @@ def start(
             gateway = stack.enter_context(starter(upstream.url, work))
         except CannotRun as reason:
             if name == "ours":
-                raise SystemExit(str(reason)) from reason
+                raise
             tell(f"{name} is left out: {reason}")
             reasons[name] = str(reason)
             continue

@@ -18,7 +18,10 @@ from programs import LOAD_CORE, Program, compiled, environment, find, free_port
 HERE = Path(__file__).resolve().parent
 CHUNKS = 50
 EDGE_S = 0.5
-"""Load before and behind the window in which CPU and answers are counted, so that neither has a ragged end."""
+"""Load before the window in which CPU and answers are counted."""
+ENOUGH = 10
+MOST_TIMES = 4
+LONGEST_S = 600
 SYSTEM = (
     "You are the assistant of the people department. Answer in the language of the question, in at most five "
     "sentences, only from the policies of the company, and name the paragraph that you rely on. "
@@ -101,12 +104,19 @@ def ask(gateway: Running, *, stream: bool) -> str:
 
 
 def measure(gateway: Running, upstream: Upstream, work: Path, *, clients: int, stream: bool, seconds: float) -> Sample:
-    """Load a gateway for a while; in the middle, its CPU divided by the answers that the model server gave."""
-    with Load(gateway, work, clients=clients, stream=stream, seconds=seconds + 2 * EDGE_S) as load:
+    """Load a gateway for a while; in the middle, its CPU divided by the answers that the model server gave.
+
+    Who is slow gets more time, or the requests that are under way at either end would be most of what is counted.
+    """
+    with Load(gateway, work, clients=clients, stream=stream, seconds=LONGEST_S) as load:
         time.sleep(EDGE_S)
-        served, cpu_s = upstream.served, gateway.program.cpu_s
-        time.sleep(seconds)
+        began, served, cpu_s = time.monotonic(), upstream.served, gateway.program.cpu_s
+        while (spent_s := time.monotonic() - began) < seconds or (
+            spent_s < MOST_TIMES * seconds and upstream.served - served < ENOUGH * clients
+        ):
+            time.sleep(min(seconds, 0.5))
         cpu_s, served = gateway.program.cpu_s - cpu_s, upstream.served - served
+        load.stop()
         summary = load.summary()
     cpu_ms = None if gateway.name == "direct" or not served else 1000 * cpu_s / served
     return Sample(summary["requests"] / summary["seconds"], summary["p50_ms"], summary["p99_ms"], cpu_ms)
@@ -115,11 +125,11 @@ def measure(gateway: Running, upstream: Upstream, work: Path, *, clients: int, s
 class Load:
     """wrk with one thread on the load's core."""
 
-    def __init__(self, gateway: Running, work: Path, *, clients: int, stream: bool, seconds: float) -> None:
+    def __init__(self, gateway: Running, work: Path, *, clients: int, stream: bool, seconds: int) -> None:
         self._gateway = gateway
         body = work / f"body-{gateway.name}-{'stream' if stream else 'json'}.json"
         body.write_text(json.dumps(request_body(gateway.model, stream=stream)))
-        options = ["-t1", f"-c{clients}", f"-d{max(1, round(seconds))}s", "--timeout", "60s"]
+        options = ["-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "60s"]
         target = ["-s", HERE / "post.lua", gateway.url, "--", body, gateway.authorization or "none"]
         self._command = ["taskset", "--cpu-list", str(LOAD_CORE), find("wrk", "wrk"), *options, *target]
 

@@ -10,7 +10,6 @@ import signal
 import sys
 import time
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from statistics import linear_regression
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 from contestants import POLICIES, Running, inhouse
 from load import Load, Upstream, fake_upstream, verify
 from machine import facts
-from programs import WORK, tell
+from programs import WORK, CannotRun, tell
 
 JSON_CLIENTS, STREAM_CLIENTS = 14, 2
 STEP = 10_000
@@ -36,20 +35,27 @@ def main() -> None:
     chosen = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
-    work = chosen.work.expanduser().absolute()
-    work.mkdir(parents=True, exist_ok=True)
-    began = time.monotonic()
-    with ExitStack() as stack:
-        upstream = stack.enter_context(fake_upstream(work))
-        ours = stack.enter_context(partial(inhouse, policies={} if chosen.bare else POLICIES)(upstream.url, work))
-        verify(ours)
-        seen = soak(ours, upstream, work, warm_up=chosen.warm_up, requests=chosen.requests)
-    result = report(seen, seconds=time.monotonic() - began, policies=not chosen.bare)
+    try:
+        result = run(chosen)
+    except CannotRun as reason:
+        raise SystemExit(str(reason)) from reason
     if not chosen.json:
         for thousands, rss_mb in result["figures"]["rss_mb"]:
             print(f"{thousands:6.0f} k requests {rss_mb:8.1f} MB")
         print(f"growth per 10,000 requests: {result['bars'][0]['value']} MB")
     print(json.dumps(result))
+
+
+def run(chosen: argparse.Namespace) -> dict[str, Any]:
+    work = chosen.work.expanduser().absolute()
+    work.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    with ExitStack() as stack:
+        upstream = stack.enter_context(fake_upstream(work))
+        ours = stack.enter_context(inhouse(upstream.url, work, policies={} if chosen.bare else POLICIES))
+        verify(ours)
+        seen = soak(ours, upstream, work, warm_up=chosen.warm_up, requests=chosen.requests)
+    return report(seen, seconds=time.monotonic() - began, policies=not chosen.bare)
 
 
 def soak(ours: Running, upstream: Upstream, work: Path, *, warm_up: int, requests: int) -> list[tuple[int, float]]:

@@ -12,7 +12,7 @@ from inhouse.serving.lm.checkpoint import Adapter, Checkpoint, Kind
 from inhouse.serving.lm.piece import ContextLengthExceeded, Piece
 from inhouse.serving.lm.prompt import Prompter
 from inhouse.serving.lm.request import BadParameter, Request, parse
-from inhouse.serving.lm.runtime import Plan, language_runtimes
+from inhouse.serving.lm.runtime import Loaded, Plan, language_runtimes
 from inhouse.serving.lm.scheduler import Job, Scheduler
 from inhouse.serving.lm.sections import THINK, Calls, Plain, Sections
 from inhouse.serving.lm.vocabulary import Vocabulary, read_json
@@ -31,7 +31,7 @@ class AdapterUnknown(NotFound):
 
 
 class TransformersRuntime:
-    """Runs causal language models as the transformers library defines them."""
+    """Runs causal language models, encoders and rerankers as the transformers library defines them."""
 
     merges_adapters = False
     is_server = False
@@ -40,9 +40,17 @@ class TransformersRuntime:
         return ""
 
     def serves(self, checkpoint: Checkpoint, kind: Kind) -> bool:
-        return kind is Kind.CHAT and not checkpoint.config.get("is_encoder_decoder")
+        return not checkpoint.config.get("is_encoder_decoder")
 
-    def load(self, plan: Plan) -> "TransformersLoaded":
+    def load(self, plan: Plan) -> Loaded:
+        if plan.kind is Kind.EMBEDDING:
+            from inhouse.serving.lm.encoder import EncoderModel
+
+            return EncoderModel(plan)
+        if plan.kind is Kind.RERANK:
+            from inhouse.serving.lm.reranker import RerankerModel
+
+            return RerankerModel(plan)
         from inhouse.serving.lm.network import load
 
         network = load(plan.checkpoint.directory, dtype=plan.dtype)

@@ -136,6 +136,8 @@ class Surroundings:
     prompts: PromptTemplates | None = None
     prices: Prices = field(default_factory=Prices)
     """The price list of the workspace; the policy `usage` sets it."""
+    is_out: Callable[["Route"], bool] = lambda route: False
+    """Whether all servers of a route are left alone at present; the policy `breaker` sets it."""
 
     def of(self, workspace_id: str, find: Callable[[str], "Route | None"]) -> "Surroundings":
         """The same for one workspace."""

@@ -5,7 +5,7 @@ from inhouse.gateway.policies.breaker import Breaker, BreakerSettings
 from inhouse.gateway.policy import Surroundings
 from inhouse.gateway.route import Target
 
-from .doubles import Busy, Clock, Down, Slow, targets
+from .doubles import Busy, Clock, Down, Slow, route, targets
 
 
 @pytest.fixture
@@ -203,6 +203,19 @@ def test_when_all_are_open_they_are_tried_in_turn(breaker: Breaker, clock: Clock
         tried.append(target)
 
     assert tried == [*all_three, all_three[0]]
+
+
+def test_a_route_is_out_while_all_its_targets_are(breaker: Breaker, clock: Clock):
+    both = targets("one", "two")
+    on = route(*both)
+    fail(breaker, both[0], 3)
+    assert not breaker.surroundings.is_out(on)
+
+    fail(breaker, both[1], 3)
+    assert breaker.surroundings.is_out(on)
+
+    clock.move(5)
+    assert not breaker.surroundings.is_out(on)
 
 
 def test_a_guess_that_answers_closes_it(breaker: Breaker):

@@ -177,3 +177,23 @@ async def test_a_stream_that_has_begun_is_not_replaced(fallback: Fallback, model
     with pytest.raises(Down):
         await reply.events.part()
     assert models.asked == ["a"]
+
+
+async def test_a_model_that_is_left_alone_is_not_waited_for(models: Models):
+    fallback = Fallback(Surroundings(find=models.find, is_out=lambda route: route.name == "a"))
+
+    reply = await fallback.around(models.call("a"), models.proceed())
+
+    assert b"I am b." in reply.body
+    assert models.asked == ["b"]
+
+
+async def test_a_model_that_is_left_alone_is_the_last_resort(models: Models):
+    fallback = Fallback(Surroundings(find=models.find, is_out=lambda route: route.name == "a"))
+    models.says |= dict.fromkeys("bcd", Down("no"))
+
+    reply = await fallback.around(asked := models.call("a"), models.proceed())
+
+    assert b"I am a." in reply.body
+    assert models.asked == ["b", "c", "d", "a"]
+    assert asked.headers == []

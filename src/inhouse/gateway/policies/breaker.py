@@ -9,7 +9,7 @@ from pydantic import Field
 from inhouse.core.errors import InhouseError, LimitExceeded, TimedOut, Unavailable
 from inhouse.gateway import metrics
 from inhouse.gateway.policy import Policy, Settings, Surroundings, policy
-from inhouse.gateway.route import Target
+from inhouse.gateway.route import Route, Target
 
 CLOSED, HALF_OPEN, OPEN = "closed", "half-open", "open"
 _LEVELS = {CLOSED: 0, HALF_OPEN: 1, OPEN: 2}
@@ -45,6 +45,7 @@ class Breaker(Policy[BreakerSettings]):
     def __init__(self, surroundings: Surroundings) -> None:
         super().__init__(surroundings)
         self._cells: dict[str, _Cell] = {}
+        surroundings.is_out = self.is_out
 
     @property
     def is_active(self) -> bool:
@@ -67,6 +68,10 @@ class Breaker(Policy[BreakerSettings]):
         if allowed:
             return allowed
         return [min(cells, key=lambda pair: pair[0].opened_at if pair[0] else 0.0)[1]]
+
+    def is_out(self, route: Route) -> bool:
+        """Whether none of a route's targets may be asked now."""
+        return bool(self._cells) and not any(self.allows(target) for target in route.targets)
 
     def started(self, target: Target) -> None:
         """A request goes to the target. If the breaker is open, this is the probe."""

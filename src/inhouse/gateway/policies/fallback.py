@@ -36,16 +36,28 @@ class FallbackSettings(Settings):
 class Fallback(Policy[FallbackSettings]):
     """Asks other models in order, each at most once, and only before the answer has begun.
 
-    When all of them fail, the client sees the error of the model that it asked for.
+    While all servers of a model are left alone, the others come first. When all of them fail, the client sees the
+    error of the model that it asked for.
     """
 
     async def around(self, call: Call, proceed: Proceed) -> Reply:
+        wanted = call.route
+        if self.surroundings.is_out(wanted) and (others := self._when_away(wanted)):
+            reply = await self._elsewhere(call, proceed, others)
+            return reply or await proceed(call)
         try:
             return await proceed(call)
         except InhouseError as error:
-            failure = error
+            others = self._others(wanted, error)
+            reply = await self._elsewhere(call, proceed, others) if others else None
+            if reply is None:
+                raise
+            return reply
+
+    async def _elsewhere(self, call: Call, proceed: Proceed, others: Sequence[str]) -> Reply | None:
+        """The answer of the first of these models that has one, or of those that step in for them in turn."""
         wanted, target, arm = call.route, call.target, call.arm
-        waiting = list(self._others(wanted, failure))
+        waiting = list(others)
         asked = {wanted.name}
         while waiting and len(asked) <= self.settings.max_models:
             route = self._open(call, waiting.pop(0), asked)
@@ -60,8 +72,9 @@ class Fallback(Policy[FallbackSettings]):
                 continue
             call.headers.append((_HEADER, route.name.encode()))
             return reply
-        call.route, call.target, call.arm = wanted, target, arm
-        raise failure
+        _turn_to(call, wanted)
+        call.target, call.arm = target, arm
+        return None
 
     def _others(self, route: Route, error: InhouseError) -> Sequence[str]:
         """The models that can help after this error."""
@@ -71,8 +84,11 @@ class Fallback(Policy[FallbackSettings]):
         if code == _TOO_LONG and (special := _of(self.settings.context_length, route)):
             return special
         if code == _TOO_LONG or _is_away(error):
-            return [*route.fallbacks, *_of(self.settings.unavailable, route)]
+            return self._when_away(route)
         return ()
+
+    def _when_away(self, route: Route) -> Sequence[str]:
+        return [*route.fallbacks, *_of(self.settings.unavailable, route)]
 
     def _open(self, call: Call, name: str, asked: set[str]) -> Route | None:
         """The route of that model, unless it had its turn, is gone, or the key may not use it."""

@@ -15,8 +15,8 @@ class ModelTimeouts(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     connect_s: float | None = Field(default=None, ge=0.1, le=60, description="Seconds to connect.")
-    first_token_s: float | None = Field(default=None, ge=1, le=3600, description="Seconds to the first token.")
-    idle_s: float | None = Field(default=None, ge=1, le=3600, description="Seconds between two parts of an answer.")
+    first_token_s: float | None = Field(default=None, ge=0.1, le=3600, description="Seconds to the first token.")
+    idle_s: float | None = Field(default=None, ge=0.1, le=3600, description="Seconds between two parts of an answer.")
     total_s: float | None = Field(default=None, ge=60, le=86_400, description="Seconds for the whole answer.")
 
 
@@ -24,8 +24,8 @@ class TimeoutsSettings(Settings):
     """Seconds to wait. Clients may ask for a shorter time in all, never for a longer one."""
 
     connect_s: float = Field(default=5.0, ge=0.1, le=60, description="Seconds to connect to a model server.")
-    first_token_s: float = Field(default=120.0, ge=1, le=3600, description="Seconds to the first token of a stream.")
-    idle_s: float = Field(default=120.0, ge=1, le=3600, description="Seconds between two parts of an answer.")
+    first_token_s: float = Field(default=120.0, ge=0.1, le=3600, description="Seconds to the first token of a stream.")
+    idle_s: float = Field(default=120.0, ge=0.1, le=3600, description="Seconds between two parts of an answer.")
     total_s: float = Field(default=600.0, ge=60, le=86_400, description="Seconds for the whole answer, with retries.")
     models: dict[str, ModelTimeouts] = Field(default_factory=dict, description="Other times for some models.")
 

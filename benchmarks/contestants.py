@@ -123,7 +123,7 @@ def set_up(admin: "Admin", upstream: str, policies: Mapping[str, Any]) -> str:
     for name, settings in policies.items():
         admin.send("PUT", f"/gateway/policies/{name}", settings)
     if policies:
-        active = {one["name"] for one in admin.send("GET", "/gateway/policies")["items"] if one["active"]}
+        active = {one["name"] for one in admin.send("GET", "/gateway/policies")["items"] if one["is_active"]}
         if missing := policies.keys() - active:
             raise SystemExit(f"These policies are not active: {', '.join(sorted(missing))}.")
     return admin.send("POST", "/keys", NEW_KEY)["key"]

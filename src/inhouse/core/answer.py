@@ -1,10 +1,11 @@
 """An answer of the fast client: the head is here, the body comes piece by piece."""
 
 import asyncio
+import math
 from typing import Protocol
 
 from inhouse.core.errors import Unavailable
-from inhouse.core.http import AnswerTooLarge
+from inhouse.core.http import AnswerTooLarge, EndpointTimedOut
 from inhouse.core.inflate import BadPacking, Inflate
 
 Headers = list[tuple[bytes, bytes]]
@@ -70,8 +71,8 @@ class Answer:
         """The value of a header, joined by commas where it is repeated; empty when it is absent."""
         return self._fields.get(name, b"")
 
-    async def read(self, max_bytes: int) -> bytes:
-        """The whole rest of the body."""
+    async def read(self, max_bytes: int, deadline: float = math.inf) -> bytes:
+        """The whole rest of the body, by `deadline` on the clock of the loop."""
         if self.is_complete and self._inflate is None and self.unread <= max_bytes:
             return self._take()  # the usual small answer: all of it came with its head
         body: list[bytes] = []
@@ -81,6 +82,9 @@ class Answer:
             if size > max_bytes:
                 self.abort()
                 raise AnswerTooLarge(f"{self._name} sent more than {max_bytes} bytes.")
+            if self._loop.time() > deadline:
+                self.abort()
+                raise EndpointTimedOut(f"{self._name} did not end its answer in time.", phase="total")
             body.append(part)
         return body[0] if len(body) == 1 else b"".join(body)
 

@@ -187,6 +187,7 @@ class Connection(asyncio.Protocol):
             answer.wake()
         else:
             self.fail(EndpointBrokeOff(f"{self._owner.name} broke off in the middle of its answer."))
+        del self._parser  # it holds our methods: gone now, and not when the collector comes by
 
     # What llhttp calls; `on_body` is in __init__
 

@@ -4,6 +4,7 @@ import asyncio
 import time
 
 from inhouse.core.errors import InhouseError, TimedOut, Unavailable
+from inhouse.core.fasthttp import Waits
 from inhouse.gateway.call import Call, Reply
 from inhouse.gateway.chain import Chain
 
@@ -20,8 +21,7 @@ class OutOfTime(TimedOut):
 
 async def attempt(chain: Chain, call: Call) -> Reply:
     """Ask one target. Which one, and for how long, is up to the policies `balance`, `breaker` and `timeouts`."""
-    if not call.deadline:
-        call.deadline = asyncio.get_running_loop().time() + call.timeout_s
+    _keep_time(call)
     breaker = chain["breaker"]
     targets = breaker.usable(call.route.targets)
     if not targets:
@@ -33,13 +33,7 @@ async def attempt(chain: Chain, call: Call) -> Reply:
     target.in_flight += 1
     asked = time.perf_counter()
     try:
-        async with asyncio.timeout_at(call.deadline):
-            reply = await target.backend.send(call, target.model)
-    except TimeoutError as late:
-        target.in_flight -= 1
-        error = OutOfTime(f"{target.backend.name!r} did not answer in time.", hint="Ask again later, or for less.")
-        breaker.failed(target, error)
-        raise error from late
+        reply = await target.backend.send(call, target.model)
     except InhouseError as error:
         target.in_flight -= 1
         breaker.failed(target, error)
@@ -56,3 +50,16 @@ async def attempt(chain: Chain, call: Call) -> Reply:
     else:
         call.held = target
     return reply
+
+
+def _keep_time(call: Call) -> None:
+    """The whole call has a deadline. What is left of it when another target is asked may be less than a wait."""
+    now = asyncio.get_running_loop().time()
+    if not call.deadline:
+        call.deadline = now + call.timeout_s
+    left_s = call.deadline - now
+    if left_s <= 0:
+        raise OutOfTime("The answer did not come in time.", hint="Ask again later, or for less.")
+    if left_s < call.waits.head_s:
+        waits = call.waits
+        call.waits = Waits(min(waits.connect_s, left_s), left_s, min(waits.idle_s, left_s))

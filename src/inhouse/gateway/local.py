@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from inhouse.core.errors import Invalid
+from inhouse.core.errors import Invalid, TimedOut
 from inhouse.core.ids import new_id
 from inhouse.gateway import wire
 from inhouse.gateway.call import Call, Endpoint, Reply, Usage
@@ -61,6 +61,10 @@ class Reranker(Protocol):
     async def rank(self, query: str, documents: Sequence[str]) -> tuple[list[float], int]: ...
 
 
+class TooSlow(TimedOut):
+    """A model of this process takes too long."""
+
+
 Open = Callable[[str, str], Awaitable[Any]]
 """Gives the model of a workspace by its name, loaded."""
 
@@ -74,6 +78,13 @@ class Local:
         self._open = open_model
 
     async def send(self, call: Call, model: str) -> Reply:
+        try:
+            async with asyncio.timeout_at(call.deadline):
+                return await self._reply(call, model)
+        except TimeoutError as error:
+            raise TooSlow(f"The model {model!r} did not answer in time.", hint="Ask for less.") from error
+
+    async def _reply(self, call: Call, model: str) -> Reply:
         opened = await self._open(self._workspace_id, model)
         request = {name: msgspec.json.decode(raw) for name, raw in call.fields.items()}
         if call.endpoint is Endpoint.EMBEDDINGS:

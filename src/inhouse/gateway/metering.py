@@ -1,6 +1,7 @@
 """What is read off an answer as it passes: tokens, the time of the first, and the answer itself for who wants it."""
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 
@@ -12,6 +13,8 @@ from inhouse.gateway.call import Call, Events, Outcome, Usage
 from inhouse.gateway.models import PER_MESSAGE, text_of
 from inhouse.gateway.tokens import estimate
 
+_USAGE = b'"usage"'
+_NO_USAGE = re.compile(rb'"usage"\s*:\s*null')
 LEFT = 499
 """The status of a call whose client left before its answer was complete, as nginx counts it."""
 CAPTURE_BYTES = 1 << 20
@@ -43,7 +46,7 @@ class Metered:
             if not self._parts:
                 call.first_token_s = duration(call)
             self._parts += block.count(b"\n\n")
-            if b'"usage"' in block:
+            if _USAGE in block:
                 block = self._read_usage(block)
             if call.captured is not None:
                 self._keep(block)
@@ -65,14 +68,19 @@ class Metered:
 
     def _read_usage(self, block: bytes) -> bytes:
         """Note the usage; drop the event that has nothing else, unless the client asked for it."""
-        kept: list[bytes] = []
-        for event in block.split(b"\n\n")[:-1]:
-            usage, is_alone = _usage(event)
+        at = block.find(_USAGE)
+        while at >= 0:
+            before = block.rfind(b"\n\n", 0, at)
+            start = before + 2 if before >= 0 else 0
+            end = block.find(b"\n\n", at) + 2
+            usage, is_alone = _usage(block[start:end])
             if usage is not None:
                 self._call.usage = usage
-            if self._call.include_usage or not is_alone:
-                kept.append(event)
-        return b"".join(event + b"\n\n" for event in kept)
+                if is_alone and not self._call.include_usage:
+                    block = block[:start] + block[end:]
+                    end = start
+            at = block.find(_USAGE, end)
+        return block
 
     def _keep(self, block: bytes) -> None:
         self._kept += len(block)
@@ -120,7 +128,7 @@ def ended(call: Call, error: BaseException | None, parts: int = 0) -> Outcome:
 
 def _usage(event: bytes) -> tuple[Usage | None, bool]:
     """The usage that an event carries, and whether it carries nothing else."""
-    if b'"usage"' not in event:
+    if _NO_USAGE.search(event):
         return None, False
     try:
         seen = wire.peek(event[event.index(b"{") :])

@@ -36,6 +36,7 @@ _MAX_ANSWER_BYTES = 32 << 20
 _MAX_EVENT_BYTES = 8 << 20
 _MAX_REFUSAL_BYTES = 64 << 10
 _JSON = b"content-type: application/json\r\n"
+_DONE = b"[DONE]\n\n"
 _INCLUDE_USAGE = msgspec.Raw(b'{"include_usage":true}')
 
 # Codes that tell clients something and cannot carry a secret. Upstream messages are never passed on: some echo keys.
@@ -145,8 +146,6 @@ class Remote:
                 raise
         except InhouseError as error:
             raise self._translated(error) from error
-        except TimeoutError as error:
-            raise UpstreamTimedOut(f"{self.name!r} said nothing in time.", hint="Ask again later.") from error
 
     async def _reply(self, call: Call, answer: Answer) -> Reply:
         if answer.status != 200:
@@ -154,10 +153,9 @@ class Remote:
         content_type = answer.header(b"content-type")
         if call.stream and b"text/event-stream" in content_type:
             events = _Events(self, answer, call.deadline)
-            async with asyncio.timeout(call.waits.head_s):
-                await events.open()
+            await events.open(call.waits.head_s)
             return Reply(events=events, content_type=content_type)
-        body = await answer.read(_MAX_ANSWER_BYTES)
+        body = await answer.read(_MAX_ANSWER_BYTES, call.deadline)
         if call.endpoint not in _SHAPE:
             return Reply(body, content_type=content_type or b"application/octet-stream")
         usage = self._checked(call.endpoint, body)
@@ -265,9 +263,13 @@ class _Events:
         self._last = b""
         self._is_done = False
 
-    async def open(self) -> None:
+    async def open(self, first_token_s: float) -> None:
         """Wait for the first token: until it is there, a failure can be answered by asking again."""
-        while not _says_something(self._opening):
+        latest = self._clock() + first_token_s
+        block = b""
+        while not _says_something(block):
+            if self._clock() > latest:
+                raise self._remote._timed_out()
             block = await self._next()
             if not block:
                 raise self._remote._broke_off()
@@ -313,11 +315,9 @@ class _Events:
     def _checked(self, block: bytes) -> bytes:
         if b'"error"' in block:
             self._look_for_error(block)
-        if b"data: [DONE]" in block or b"data:[DONE]" in block:
+        if block.endswith(_DONE):
             self._is_done = True
-            before = min(at for at in (block.find(b"data: [DONE]"), block.find(b"data:[DONE]")) if at >= 0)
             self._answer.finish()
-            return block[:before] + wire.DONE
         self._last = block
         return block
 
@@ -334,14 +334,15 @@ class _Events:
         """Some servers forget the last empty line, others [DONE]; without a reason to finish it was cut off."""
         self._is_done = True
         block = self._rest.rstrip(b"\r\n") + b"\n\n" if self._rest.strip() else b""
-        if _finishes(block) or _finishes(self._last):
-            return block + (b"" if b"[DONE]" in block else wire.DONE)
+        for said in (block, self._last):
+            if b"[DONE]" in said:
+                return block
+            if _finishes(said):
+                return block + wire.DONE
         raise self._remote._broke_off()
 
 
 def _finishes(block: bytes) -> bool:
-    if b"[DONE]" in block:
-        return True
     for data in wire.frames(block):
         try:
             choices = msgspec.json.decode(data, type=_Chunk).choices

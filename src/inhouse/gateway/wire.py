@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -183,14 +183,19 @@ def frame(data: bytes) -> bytes:
     return b"data: %b\n\n" % data
 
 
-def frames(block: bytes) -> list[bytes]:
+def frames(block: bytes) -> Iterator[bytes]:
     """The data of each event in a block of whole events; comments are left out."""
-    found: list[bytes] = []
-    for event in block.split(b"\n\n"):
+    start = 0
+    while (end := block.find(b"\n\n", start)) >= 0:
+        event = block[start:end]
+        start = end + 2
+        if b"\n" not in event:
+            if event.startswith(b"data:"):
+                yield event[5:].removeprefix(b" ")
+            continue
         lines = [line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:")]
         if lines:
-            found.append(b"\n".join(lines))
-    return found
+            yield b"\n".join(lines)
 
 
 def head(model: str, kind: str) -> dict[str, Any]:

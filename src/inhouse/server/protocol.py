@@ -1,15 +1,22 @@
-"""HTTP/1.1 with the bounds that uvicorn leaves open: how large the head of a request is, and how long it takes."""
+"""HTTP/1.1 with the bounds that uvicorn leaves open (how large the head of a request is, and how long it takes), and
+answers that go out in as few writes as they have parts.
+"""
 
 import asyncio
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from inhouse.core.asgi import CONNECTION
 
 MAX_HEAD_BYTES = 64 << 10
 MAX_HEAD_S = 15.0
+_NO_BODY = frozenset({204, 304})
+
+
+class BadHeader(ValueError):
+    """An app's header holds a line break or a NUL."""
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -54,6 +61,8 @@ class BoundedHttp(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._stop_waiting()
         super().on_headers_complete()
+        if self.cycle is not None:
+            self.cycle.__class__ = Cycle  # made by uvicorn a moment ago; its app has not begun to run
 
     def _wait(self) -> None:
         self._stop_waiting()
@@ -72,3 +81,89 @@ class BoundedHttp(HttpToolsProtocol):
         if self._head_bytes and (self.cycle is None or self.cycle.response_complete):  # not into another answer
             self.transport.write(b"HTTP/1.1 %b\r\ncontent-length: 0\r\nconnection: close\r\n\r\n" % status)
         self.transport.close()
+
+
+class Cycle(RequestResponseCycle):
+    """One request and its answer. The head of the answer waits for the first part of the body, but not for long."""
+
+    _head = b""
+
+    async def send(self, message: Any) -> None:
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        if self.disconnected:
+            return
+        if not self.response_started:
+            self._start(message)
+        elif not self.response_complete:
+            self._continue(message)
+        else:
+            raise RuntimeError(f"Unexpected ASGI message {message['type']!r}: the response is complete.")
+
+    def _start(self, message: Any) -> None:
+        if message["type"] != "http.response.start":
+            raise RuntimeError(f"Expected 'http.response.start', but got {message['type']!r}.")
+        self.response_started = True
+        self.waiting_for_100_continue = False
+        status = message["status"]
+        lines = [STATUS_LINE[status]]
+        for name, value in (*self.default_headers, *message.get("headers", ())):
+            lines.append(b"%b: %b\r\n" % (name, value))
+            if name == b"content-length":
+                self.expected_content_length = int(value)
+                self.chunked_encoding = False
+            elif name == b"connection" and value.lower() == b"close":
+                self.keep_alive = False
+        if self.chunked_encoding is None and self.scope["method"] != "HEAD" and status not in _NO_BODY:
+            self.chunked_encoding = True
+            lines.append(b"transfer-encoding: chunked\r\n")
+        if not self.keep_alive:
+            lines.append(b"connection: close\r\n")
+        lines.append(b"\r\n")
+        self._head = b"".join(lines)
+        _check(self._head, len(lines))
+        if self.chunked_encoding:
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _continue(self, message: Any) -> None:
+        if message["type"] != "http.response.body":
+            raise RuntimeError(f"Expected 'http.response.body', but got {message['type']!r}.")
+        body: bytes = message.get("body", b"")
+        is_last = not message.get("more_body", False)
+        if self.scope["method"] == "HEAD":
+            self.expected_content_length = 0
+            body = b""
+        elif self.chunked_encoding:
+            body = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+            if is_last:
+                body += b"0\r\n\r\n"
+        else:
+            self.expected_content_length -= len(body)
+            if self.expected_content_length < 0:
+                raise RuntimeError("Response content longer than Content-Length")
+        if is_last and self.expected_content_length > 0:
+            raise RuntimeError("Response content shorter than Content-Length")
+        head, self._head = self._head, b""
+        if head or body:
+            self.transport.write(head + body if head else body)
+        if is_last:
+            self._end()
+
+    def _flush(self) -> None:
+        """Nothing came with the head: it goes alone, so that who waits for a stream knows that it is open."""
+        if self._head and not self.disconnected:
+            head, self._head = self._head, b""
+            self.transport.write(head)
+
+    def _end(self) -> None:
+        self.response_complete = True
+        self.message_event.set()
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()
+
+
+def _check(head: bytes, count: int) -> None:
+    """One look at the whole head instead of two at every header."""
+    if head.count(b"\n") != count or head.count(b"\r") != count or b"\0" in head:
+        raise BadHeader("A header of the answer holds a line break.")

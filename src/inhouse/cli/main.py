@@ -6,7 +6,7 @@ import typer
 
 from inhouse import __version__
 from inhouse.cli import app as app_commands
-from inhouse.cli import data, demo, doctor, feedback, key, knowledge, llm, loop, model, train, up, user
+from inhouse.cli import data, demo, doctor, feedback, gateway, key, knowledge, llm, loop, model, train, up, user
 from inhouse.cli.connection import Connection
 from inhouse.cli.output import show_error
 from inhouse.core.errors import InhouseError
@@ -51,6 +51,7 @@ app.add_typer(app_commands.commands, name="app")
 app.add_typer(feedback.commands, name="feedback")
 app.add_typer(loop.commands, name="loop")
 app.add_typer(llm.commands, name="llm")
+app.add_typer(gateway.commands, name="gateway")
 app.add_typer(key.commands, name="key")
 app.add_typer(user.commands, name="user")
 

@@ -6,6 +6,7 @@ from typing import Self
 from inhouse.client.access import Keys, Upstreams, Users
 from inhouse.client.apps import Apps, Conversations, Traces, Workflows
 from inhouse.client.data import Datasets, Knowledge
+from inhouse.client.gateway import Gateway
 from inhouse.client.http import Http
 from inhouse.client.language_models import LanguageModels
 from inhouse.client.loop import Inbox, Loop, Releases
@@ -37,6 +38,7 @@ class Client:
         self.loop = Loop(self._http)
         self.releases = Releases(self._http)
         self.upstreams = Upstreams(self._http)
+        self.gateway = Gateway(self._http)
         self.language_models = LanguageModels(self._http)
         self.traces = Traces(self._http)
         self.keys = Keys(self._http)

@@ -433,3 +433,96 @@ class NewKey(Key):
     """The only answer that shows the key itself."""
 
     key: str
+
+
+class GatewayProblem(TypedDict):
+    """Something stored that makes no sense any more, and does not count."""
+
+    what: str
+    message: str
+
+
+class GatewayState(TypedDict):
+    """How the gateway is doing."""
+
+    file_error: str
+    problems: list[GatewayProblem]
+    models: int
+    upstreams: int
+    in_flight: int
+    waiting: int
+    breakers: dict[str, str]
+    cached: int
+    usage_overflowed: int
+
+
+class Policy(TypedDict):
+    """A policy of the gateway; `source` is default, api or toml."""
+
+    name: str
+    order: int
+    texts: dict[str, Any]
+    settings_schema: dict[str, Any]
+    settings: dict[str, Any]
+    source: str
+    is_active: bool
+
+
+class Target(TypedDict):
+    """One model of one server, and how it is doing."""
+
+    upstream: str
+    model: str
+    weight: float
+    arm: str
+    in_flight: int
+    latency_s: float
+    breaker: str
+
+
+class Arm(TypedDict):
+    """What one arm of an experiment has done since the server started."""
+
+    arm: str
+    requests: int
+    errors: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float
+    mean_s: float
+    mean_first_token_s: float
+
+
+class GatewayModel(TypedDict):
+    """A model as clients know it; `source` is found, api or toml."""
+
+    name: str
+    owner: str
+    source: str
+    document: dict[str, Any] | None
+    targets: list[Target]
+    arms: list[Arm]
+
+
+class Prompt(TypedDict):
+    """One version of a prompt."""
+
+    name: str
+    version: int
+    template: str
+    variables: list[str]
+    note: str
+    is_default: bool
+    created_at: float
+
+
+class Usage(TypedDict):
+    """What one key, user, team, model, target or arm has used, or what was used in one hour."""
+
+    name: str
+    requests: int
+    errors: int
+    cached: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float

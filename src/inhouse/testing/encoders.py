@@ -13,7 +13,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertForSequenceClassification, BertModel, PreTrainedTokenizerFast
 
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
-_WORDS = tuple("the a leave holiday vpn days how many password reset of my is 年 假 天".split())
+_WORDS = ("the", "a", "leave", "holiday", "vpn", "days", "how", "many", "password", "reset", "my", "is", "年", "假")
 _SIZES = {
     "vocab_size": len(_SPECIAL) + len(_WORDS),
     "hidden_size": 16,
@@ -32,7 +32,7 @@ def tiny_encoder(directory: Path, *, pooling: str = "", seed: int = 1) -> Path:
     sentence-transformers.
     """
     torch.manual_seed(seed)
-    _save(BertModel(BertConfig(**_SIZES)), directory)
+    _save(BertModel(_config()), directory)
     if pooling:
         kinds = ("Transformer", "Pooling", "Normalize")
         modules = [{"type": f"sentence_transformers.models.{kind}"} for kind in kinds]
@@ -45,9 +45,13 @@ def tiny_encoder(directory: Path, *, pooling: str = "", seed: int = 1) -> Path:
 def tiny_reranker(directory: Path, *, labels: int = 1, seed: int = 1) -> Path:
     """A cross encoder; with one label it is a reranker."""
     torch.manual_seed(seed)
-    network = BertForSequenceClassification(BertConfig(**_SIZES, num_labels=labels))
+    network = BertForSequenceClassification(_config(num_labels=labels))
     _save(network, directory)
     return directory
+
+
+def _config(**more: Any) -> BertConfig:
+    return BertConfig(**_SIZES, **more)
 
 
 def _save(network: Any, directory: Path) -> None:

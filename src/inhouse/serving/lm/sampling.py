@@ -60,7 +60,7 @@ class Dice:
         if not biases:
             return scores
         places = torch.tensor(list(biases), device=scores.device)
-        return scores.index_add(0, places, torch.tensor(list(biases.values()), device=scores.device))
+        return scores.index_add(0, places, scores.new_tensor(list(biases.values())))
 
     def _draw(self, scores: "Tensor") -> int:
         sampling = self.sampling

@@ -76,7 +76,8 @@ class Scheduler:
 
     @property
     def is_full(self) -> bool:
-        return len(self._queue) >= self.waiting
+        """Whether nobody else may wait; who only waits for the next step to a free place does not count."""
+        return len(self._queue) >= self.waiting + self.rows - self.used_rows
 
     def add(self, job: Job) -> None:
         self._queue.append(job)

@@ -15,6 +15,7 @@ from inhouse.gateway.route import Target
 TRIED = "tried"
 """The note under which a call carries the targets that failed it; the balance prefers others."""
 _FORGET_S = 10.0
+_TICK_S = 0.05
 _MAX_TOKENS = 100.0
 _MAX_BUDGETS = 4096
 
@@ -59,8 +60,8 @@ class Retry(Policy[RetrySettings]):
         return self.settings.retries > 0
 
     async def around(self, call: Call, proceed: Proceed) -> Reply:
-        budget = self._budget(call.route.name)
-        budget.earn(self.surroundings.clock(), self.settings)
+        budget = self._budgets.get(call.route.name) or self._budget(call.route.name)
+        budget.earn(self.surroundings.clock(), self.settings.budget, self.settings.spare)
         try:
             return await proceed(call)
         except InhouseError as error:
@@ -100,11 +101,9 @@ class Retry(Policy[RetrySettings]):
         return False
 
     def _budget(self, route: str) -> "_Budget":
-        budget = self._budgets.get(route)
-        if budget is None:
-            if len(self._budgets) >= _MAX_BUDGETS:
-                self._budgets.pop(next(iter(self._budgets)))
-            budget = self._budgets[route] = _Budget(self.surroundings.clock(), self.settings.spare)
+        if len(self._budgets) >= _MAX_BUDGETS:
+            self._budgets.pop(next(iter(self._budgets)))
+        budget = self._budgets[route] = _Budget(self.surroundings.clock(), self.settings.spare)
         return budget
 
 
@@ -119,9 +118,11 @@ class _Budget:
         self._tokens = float(spare)
         self._at = now
 
-    def earn(self, now: float, settings: RetrySettings) -> None:
-        self._pass(now, settings.spare)
-        self._tokens = min(self._tokens + settings.budget, max(_MAX_TOKENS, settings.spare))
+    def earn(self, now: float, share: float, spare: int) -> None:
+        if now - self._at > _TICK_S:
+            self._pass(now, spare)
+        if self._tokens < _MAX_TOKENS:
+            self._tokens += share
 
     def spend(self, now: float, settings: RetrySettings) -> bool:
         self._pass(now, settings.spare)

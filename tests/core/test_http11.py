@@ -81,6 +81,7 @@ class Line(asyncio.Transport):
         super().__init__()
         self.written = b""
         self.aborted = asyncio.Event()
+        self.unsent = 0
         self.is_reading_paused = False
 
     def write(self, data: Any) -> None:
@@ -94,7 +95,7 @@ class Line(asyncio.Transport):
         self.aborted.set()
 
     def get_write_buffer_size(self) -> int:
-        return 0
+        return self.unsent
 
     def pause_reading(self) -> None:
         self.is_reading_paused = True
@@ -279,6 +280,17 @@ async def test_what_follows_an_answer_is_not_taken_for_the_next_one(surplus: byt
     asked = Asked().hear(VALID["length"][0] + surplus)
 
     assert (await asked.result())[2] == b"hello"
+    assert asked.line.is_aborted
+    assert asked.keeper.released == []
+
+
+async def test_a_connection_that_still_sends_its_request_carries_no_other() -> None:
+    asked = Asked()
+    asked.line.unsent = 1
+
+    asked.hear(VALID["empty"][0])
+
+    assert (await asked.result())[0] == 404
     assert asked.line.is_aborted
     assert asked.keeper.released == []
 

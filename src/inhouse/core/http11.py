@@ -173,15 +173,11 @@ class Connection(asyncio.Protocol):
         asked, answer = self._asked, self._answer
         if asked is None:
             self.abort()
+        elif answer is None and self._received:
+            self.fail(EndpointBrokeOff(f"{self._owner.name} broke off before its answer began."))
         elif answer is None:
-            if self._received:
-                self.fail(EndpointBrokeOff(f"{self._owner.name} broke off before its answer began."))
-            elif self._is_used:
-                # The slot stays with the request, which takes it to a new connection.
-                if not asked.done():
-                    asked.set_exception(self._silence())
-            else:
-                self.fail(self._silence())
+            if not asked.done():  # the slot stays with whoever asked: the next connection goes into it
+                asked.set_exception(self._silence())
         elif self._until_eof and exc is None:
             self._finish(answer)
             answer.wake()
@@ -212,7 +208,7 @@ class Connection(asyncio.Protocol):
         transfer = fields.get(b"transfer-encoding")
         if transfer is not None and transfer.lower() != b"chunked":
             raise _Unacceptable("its transfer encoding is unknown")
-        self._until_eof = transfer is None and b"content-length" not in fields and status not in (204, 304)
+        self._until_eof = transfer is None and b"content-length" not in fields
         answer = Answer(self, status, headers, fields, self._owner.name)
         packing = fields.get(b"content-encoding", b"").lower()
         if packing and packing != b"identity" and not self._is_head:

@@ -119,9 +119,16 @@ def _made(name: str, content: Sequence[str], make: Callable[[Path], None]) -> Pa
     try:
         make(directory)
     except (subprocess.SubprocessError, OSError) as error:
-        _missing(f"{name} cannot be installed: {getattr(error, 'stderr', '') or error}")
+        shutil.rmtree(directory, ignore_errors=True)
+        _missing(f"{name} cannot be installed: {_told(error)}")
     stamp.touch()
     return directory
+
+
+def _told(error: Exception) -> str:
+    """The line that says why, out of all that an installer writes."""
+    lines = str(getattr(error, "stderr", "") or error).splitlines()
+    return next((line for line in lines if "error" in line.lower()), lines[0] if lines else "")[:200]
 
 
 def _missing(reason: str) -> None:

@@ -43,7 +43,7 @@ class _Message(msgspec.Struct):
 
 class _JsonSchema(msgspec.Struct):
     name: Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
-    schema: Raw | None = None
+    schema: Raw = Raw(b"null")  # `Raw | None` takes nothing but null
 
 
 class _ResponseFormat(msgspec.Struct):

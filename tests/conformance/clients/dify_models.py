@@ -68,9 +68,6 @@ class Embedding(Counted, OAICompatEmbeddingModel):
     pass
 
 
-chat = Chat([])
-
-
 @dataclass
 class Heard:
     """An answer, put together from its pieces; one that is not streamed is one piece."""
@@ -83,7 +80,7 @@ class Heard:
 
 
 def ask(messages=ASKED, *, credentials=CREDENTIALS, model="stand-in", stream=False, parameters=None, **options):
-    answer = chat.invoke(model, credentials, messages, parameters or {}, stream=stream, user="ann", **options)
+    answer = Chat([]).invoke(model, credentials, messages, parameters or {}, stream=stream, user="ann", **options)
     deltas = [chunk.delta for chunk in answer]
     return Heard(
         text="".join(delta.message.content or "" for delta in deltas),
@@ -97,13 +94,13 @@ def ask(messages=ASKED, *, credentials=CREDENTIALS, model="stand-in", stream=Fal
 @pytest.mark.parametrize("mode", ["chat", "completion"])
 @pytest.mark.parametrize("stream", ["use", "not_use"])
 def test_credentials_are_valid(mode, stream):
-    chat.validate_credentials("stand-in", {**CREDENTIALS, "mode": mode, "stream_mode_auth": stream})
+    Chat([]).validate_credentials("stand-in", {**CREDENTIALS, "mode": mode, "stream_mode_auth": stream})
 
 
 @pytest.mark.parametrize(("wrong", "told"), [({"api_key": "ih_wrong"}, "401"), ({"endpoint_model_name": "no"}, "404")])
 def test_wrong_credentials_are_not(wrong, told):
     with pytest.raises(CredentialsValidateFailedError, match=told):
-        chat.validate_credentials("stand-in", {**CREDENTIALS, **wrong})
+        Chat([]).validate_credentials("stand-in", {**CREDENTIALS, **wrong})
 
 
 def test_a_question_is_answered():
@@ -199,7 +196,7 @@ def test_a_text_is_continued():
 
 def test_an_error_says_what_is_wrong():
     with pytest.raises(InvokeError, match="model_not_found"):
-        chat._invoke("no-such-model", CREDENTIALS, ASKED, {}, stream=False)
+        Chat([])._invoke("no-such-model", CREDENTIALS, ASKED, {}, stream=False)
 
 
 def test_texts_become_vectors():

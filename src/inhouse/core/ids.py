@@ -2,10 +2,12 @@
 
 import os
 import time
+from binascii import b2a_base64
 
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford base 32: no i, l, o, u to misread
-_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
-_SHIFTS = range(120, -1, -10)
+_ALPHABET = b"0123456789abcdefghjkmnpqrstvwxyz"  # Crockford base 32: no i, l, o, u to misread
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_RANDOM = bytes.maketrans(_BASE64, _ALPHABET * 2)  # drops one of six random bits of each letter
+_moment = (0, "")
 
 
 def now() -> float:
@@ -15,5 +17,11 @@ def now() -> float:
 
 def new_id(prefix: str) -> str:
     """`run_01k9…`: 48 bits of milliseconds and 80 random bits, as in a ULID, behind the name of the kind."""
-    value = int(time.time() * 1000) << 80 | int.from_bytes(os.urandom(10))
-    return f"{prefix}_{''.join([_PAIRS[value >> shift & 1023] for shift in _SHIFTS])}"
+    global _moment
+    at, text = _moment
+    milliseconds = int(time.time() * 1000)
+    if at != milliseconds:
+        text = "".join(chr(_ALPHABET[milliseconds >> shift & 31]) for shift in range(45, -1, -5))
+        _moment = (milliseconds, text)
+    random = b2a_base64(os.urandom(12), newline=False).translate(_RANDOM)
+    return f"{prefix}_{text}{random.decode()}"

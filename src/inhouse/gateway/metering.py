@@ -13,8 +13,7 @@ from inhouse.gateway.call import Call, Events, Outcome, Usage
 from inhouse.gateway.models import PER_MESSAGE, text_of
 from inhouse.gateway.tokens import estimate
 
-_USAGE = b'"usage"'
-_NO_USAGE = re.compile(rb'"usage"\s*:\s*null')
+_USAGE = re.compile(rb'"usage"\s*:\s*\{')
 LEFT = 499
 """The status of a call whose client left before its answer was complete, as nginx counts it."""
 CAPTURE_BYTES = 1 << 20
@@ -46,7 +45,7 @@ class Metered:
             if not self._parts:
                 call.first_token_s = duration(call)
             self._parts += block.count(b"\n\n")
-            if _USAGE in block:
+            if b'"usage"' in block:
                 block = self._read_usage(block)
             if call.captured is not None:
                 self._keep(block)
@@ -68,18 +67,18 @@ class Metered:
 
     def _read_usage(self, block: bytes) -> bytes:
         """Note the usage; drop the event that has nothing else, unless the client asked for it."""
-        at = block.find(_USAGE)
-        while at >= 0:
-            before = block.rfind(b"\n\n", 0, at)
+        found = _USAGE.search(block)
+        while found:
+            before = block.rfind(b"\n\n", 0, found.start())
             start = before + 2 if before >= 0 else 0
-            end = block.find(b"\n\n", at) + 2
+            end = block.find(b"\n\n", start) + 2
             usage, is_alone = _usage(block[start:end])
             if usage is not None:
                 self._call.usage = usage
                 if is_alone and not self._call.include_usage:
                     block = block[:start] + block[end:]
                     end = start
-            at = block.find(_USAGE, end)
+            found = _USAGE.search(block, end)
         return block
 
     def _keep(self, block: bytes) -> None:
@@ -128,8 +127,6 @@ def ended(call: Call, error: BaseException | None, parts: int = 0) -> Outcome:
 
 def _usage(event: bytes) -> tuple[Usage | None, bool]:
     """The usage that an event carries, and whether it carries nothing else."""
-    if _NO_USAGE.search(event):
-        return None, False
     try:
         seen = wire.peek(event[event.index(b"{") :])
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError):

@@ -3,6 +3,7 @@ answers that go out in as few writes as they have parts.
 """
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -27,7 +28,9 @@ class BoundedHttp(HttpToolsProtocol):
     """Called when the client leaves before its answer is complete."""
 
     _head_bytes = 0
-    _waiting: asyncio.TimerHandle | None = None
+    _deadline = math.inf
+    """When the head of a request has to be here, on the clock of the loop; infinite while none is awaited."""
+    _timer: asyncio.TimerHandle | None = None
 
     @property
     def is_read(self) -> bool:
@@ -37,9 +40,11 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         super().connection_made(transport)
         self._wait()
+        self._look()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_waiting()
+        if self._timer is not None:
+            self._timer.cancel()
         super().connection_lost(exc)
         self.has_left = True
         if self.on_leave is not None:
@@ -47,7 +52,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self._waiting is None:
+        if self._deadline is math.inf:
             return
         self._head_bytes += len(data)
         if self._head_bytes > MAX_HEAD_BYTES:
@@ -59,23 +64,25 @@ class BoundedHttp(HttpToolsProtocol):
         self._wait()
 
     def on_headers_complete(self) -> None:
-        self._stop_waiting()
+        self._deadline = math.inf
         super().on_headers_complete()
         if self.cycle is not None:
             self.cycle.__class__ = Cycle  # made by uvicorn a moment ago; its app has not begun to run
 
     def _wait(self) -> None:
-        self._stop_waiting()
+        """A head has to be here soon. The timer stays where it is and looks again, so that this costs nothing."""
         self._head_bytes = 0
-        self._waiting = self.loop.call_later(MAX_HEAD_S, self._give_up, b"408 Request Timeout")
+        self._deadline = self.loop.time() + MAX_HEAD_S
 
-    def _stop_waiting(self) -> None:
-        if self._waiting is not None:
-            self._waiting.cancel()
-            self._waiting = None
+    def _look(self) -> None:
+        now = self.loop.time()
+        if now >= self._deadline:
+            self._give_up(b"408 Request Timeout")
+        else:
+            self._timer = self.loop.call_at(min(self._deadline, now + MAX_HEAD_S), self._look)
 
     def _give_up(self, status: bytes) -> None:
-        self._stop_waiting()
+        self._deadline = math.inf
         if self.transport.is_closing():
             return
         if self._head_bytes and (self.cycle is None or self.cycle.response_complete):  # not into another answer

@@ -5,7 +5,7 @@ import json
 import socket
 import struct
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -17,6 +17,8 @@ from inhouse.core.asgi import Receive, Scope, Send
 from inhouse.core.principal import Principal
 from inhouse.gateway.gateway import Gateway
 from inhouse.gateway.openai import OpenAIApp
+from inhouse.gateway.policy import Settings
+from inhouse.gateway.schemas import RouteDocument
 
 HI = [{"role": "user", "content": "hi"}]
 _RST = struct.pack("ii", 1, 0)
@@ -57,6 +59,33 @@ class Line:
         own: socket.socket = self.writer.get_extra_info("socket")
         own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST)
         self.writer.transport.abort()
+
+
+@dataclass
+class Configured:
+    """Settings and routes of the only workspace."""
+
+    settings: dict[str, Settings] = field(default_factory=dict)
+    documents: dict[str, RouteDocument] = field(default_factory=dict)
+
+    def policies(self, workspace_id: str) -> Mapping[str, Settings]:
+        return self.settings
+
+    def routes(self, workspace_id: str) -> Mapping[str, RouteDocument]:
+        return self.documents
+
+
+def document(
+    *servers: str, fallbacks: tuple[str, ...] = (), arms: tuple[str, ...] = (), shadow: tuple[str, ...] = ()
+) -> RouteDocument:
+    """A model of these servers. With arms, one for each, it is an experiment."""
+    named = zip(servers, arms or [""] * len(servers), strict=True)
+    described = {
+        "targets": [{"upstream": name, "model": "told", "arm": arm} for name, arm in named],
+        "fallbacks": fallbacks,
+        "shadow": [{"upstream": name, "model": "told", "share": 1.0} for name in shadow],
+    }
+    return RouteDocument.model_validate(described)
 
 
 Fault = Callable[[Line], Awaitable[None]]

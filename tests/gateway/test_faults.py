@@ -4,13 +4,12 @@ import asyncio
 import gzip
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,15 +20,17 @@ from inhouse.core.secrets import Secrets
 from inhouse.gateway.gateway import Gateway
 from inhouse.gateway.policies.retry import RetrySettings
 from inhouse.gateway.policies.timeouts import TimeoutsSettings
-from inhouse.gateway.policy import Settings, Surroundings
+from inhouse.gateway.policy import Surroundings
 from inhouse.testing.upstream import ScriptedUpstream, chunk, event, fails, says, scripted_upstream, streams, whole
 
 from .faults import (
     Client,
+    Configured,
     Fault,
     FaultProxy,
     black_hole,
     client_of,
+    document,
     fault_proxy,
     goes_away_later,
     hangs_up,
@@ -46,27 +47,6 @@ HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\nconnection: close\r\n%b\r\n"
 SSE = HEAD % (b"text/event-stream", b"")
 PATIENT = RetrySettings(pause_s=0.001, budget=1.0, spare=1000)
 ANSWER = "Hello from upstream."
-
-
-@dataclass
-class Configured:
-    """Settings and routes of the only workspace."""
-
-    settings: dict[str, Settings] = field(default_factory=dict)
-    documents: dict[str, Any] = field(default_factory=dict)
-
-    def policies(self, workspace_id: str) -> Mapping[str, Settings]:
-        return self.settings
-
-    def routes(self, workspace_id: str) -> Mapping[str, Any]:
-        return self.documents
-
-
-def document(*servers: str, fallbacks: tuple[str, ...] = (), balance: str = "weighted") -> Any:
-    targets = [SimpleNamespace(upstream=name, model="told", weight=1.0, arm="") for name in servers]
-    return SimpleNamespace(
-        targets=targets, balance=balance, fallbacks=fallbacks, shadow=(), prompt="", aliases=(), guard=()
-    )
 
 
 @pytest.fixture

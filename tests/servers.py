@@ -1,9 +1,11 @@
 """Servers as users start them: processes, each on a data directory of its own."""
 
+import asyncio
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ from inhouse.cli.connection import ADMIN_KEY
 from inhouse.cli.private import READY
 from inhouse.client import Client
 from inhouse.core.children import python, spawn
+from inhouse.testing.openai_stand_in import MODELS, OpenAIStandIn, openai_stand_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +81,19 @@ def _url(process: "subprocess.Popen[bytes]", home: Path) -> str:
         if line.startswith(READY.encode()):
             return line.decode().removeprefix(READY).strip()
     raise AssertionError(f"The server ended with {process.wait()}. {log_of(home).read_text()[-3000:]}")
+
+
+@contextmanager
+def stand_in(models: Sequence[str] = MODELS) -> Iterator[OpenAIStandIn]:
+    """A model server in a thread of its own, because tests of blocking clients block theirs."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="stand-in", daemon=True)
+    thread.start()
+    server = openai_stand_in(models)
+    try:
+        yield asyncio.run_coroutine_threadsafe(server.__aenter__(), loop).result(10)
+    finally:
+        asyncio.run_coroutine_threadsafe(server.__aexit__(None, None, None), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

@@ -9,9 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from conformance.conftest import stand_in
 from inhouse.testing.openai_stand_in import OpenAIStandIn
-from servers import log_of, running
+from servers import log_of, running, stand_in
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
 

@@ -168,9 +168,7 @@ async def test_an_adapter_comes_and_goes_while_the_model_runs(load: Load, adapte
 
 async def test_leaving_frees_the_place_at_once(load: Load) -> None:
     loaded = load()
-    stream = loaded.model().generate(
-        {"prompt": [40], "max_tokens": 400, "temperature": 1, "logit_bias": no_end(loaded)}
-    )
+    stream = loaded.model().generate({"prompt": [40], "max_tokens": 400, "temperature": 1, "ignore_eos": True})
     await anext(stream)
 
     await stream.aclose()
@@ -184,7 +182,7 @@ async def test_a_late_short_request_does_not_wait_for_an_early_long_one(load: Lo
     model, seen = loaded.model(), list[str]()
 
     async def watch(name: str, request: dict[str, Any]) -> None:
-        async for piece in model.generate({"logit_bias": no_end(loaded), **request}):
+        async for piece in model.generate({"ignore_eos": True, **request}):
             if name not in seen:
                 started.set()
                 seen.append(name)
@@ -202,7 +200,7 @@ async def test_a_late_short_request_does_not_wait_for_an_early_long_one(load: Lo
 
 async def test_closing_fails_who_is_still_there(load: Load) -> None:
     loaded = load()
-    stream = loaded.model().generate({"prompt": [40], "max_tokens": 400, "logit_bias": no_end(loaded)})
+    stream = loaded.model().generate({"prompt": [40], "max_tokens": 400, "ignore_eos": True})
     await anext(stream)
 
     await loaded.close()
@@ -268,8 +266,3 @@ async def test_a_prompt_can_be_echoed(load: Load) -> None:
 
 async def test_tokens_are_counted(load: Load) -> None:
     assert load().model().count(["🦊", "🦊🦊"]) == 12
-
-
-def no_end(loaded: Any) -> dict[str, float]:
-    """A bias that keeps the model from ending by itself."""
-    return {str(id): -100.0 for id in loaded.ends}

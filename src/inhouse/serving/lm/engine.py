@@ -114,6 +114,7 @@ class Ticket:
     channel: Channel
     adapter: str = ""
     top_logprobs: int | None = None
+    ignore_eos: bool = False
     constraint: "Constraint | None" = None
     writers: list[_Writer] = field(default_factory=list)
     row: Row | None = None
@@ -332,7 +333,7 @@ class Engine:
         else:
             allowed = torch.from_numpy(constraint.allowed()) if constraint is not None else None
             chosen = writer.dice.choose(scores, allowed)
-        ends = chosen.id in self._ends
+        ends = chosen.id in self._ends and not ticket.ignore_eos
         if constraint is not None and not ends:
             constraint.accept(chosen.id)
         writer.next = chosen.id

@@ -52,6 +52,8 @@ class Request:
     choices: int = 1
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
+    ignore_eos: bool = False
+    """Write on to `max_tokens`, whatever the model wants; for measuring."""
     sampling: Sampling = Sampling()
     top_logprobs: int | None = None
     """How many other tokens to report with each; None for no report at all."""
@@ -77,6 +79,7 @@ def parse(body: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) ->
         choices=_number(body, "n", int, 1, MOST_CHOICES, 1),
         max_tokens=_max_tokens(body),
         stop=_stops(body),
+        ignore_eos=body.get("ignore_eos") is True,
         sampling=_sampling(body, defaults or {}),
         top_logprobs=_logprobs(body, is_chat=messages is not None),
         schema=_schema(body),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from inhouse.core.ids import new_id
+from inhouse.serving.lm.request import Request
 
 THINK, THOUGHT = "<think>", "</think>"
 CALL, CALLED = "<tool_call>", "</tool_call>"
@@ -206,3 +207,15 @@ def read_call(text: str, number: int) -> Mapping[str, Any] | None:
         "type": "function",
         "function": {"name": call["name"], "arguments": written},
     }
+
+
+def sections_for(request: Request, text: str) -> Plain | Sections | Calls:
+    """How to read the answer to a request whose prompt is `text`."""
+    if request.forced:
+        return Calls()
+    if request.messages is None:
+        return Plain()
+    is_thinking = text.rstrip().endswith(THINK)
+    if request.schema is not None and not is_thinking:
+        return Plain()
+    return Sections(is_thinking=is_thinking, has_tools=bool(request.tools))

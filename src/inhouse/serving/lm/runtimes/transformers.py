@@ -3,19 +3,19 @@
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inhouse.core.errors import NotFound
 from inhouse.serving.lm.answer import Choice
 from inhouse.serving.lm.checkpoint import Adapter, Checkpoint, Kind
+from inhouse.serving.lm.habits import end_tokens, recommended
 from inhouse.serving.lm.piece import ContextLengthExceeded, Piece
 from inhouse.serving.lm.prompt import Prompter
 from inhouse.serving.lm.request import BadParameter, Request, parse
 from inhouse.serving.lm.runtime import Loaded, Plan, language_runtimes
 from inhouse.serving.lm.scheduler import Job, Scheduler
-from inhouse.serving.lm.sections import THINK, Calls, Plain, Sections
-from inhouse.serving.lm.vocabulary import Vocabulary, read_json
+from inhouse.serving.lm.sections import sections_for
+from inhouse.serving.lm.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from inhouse.serving.lm.constrain import Constraint, Constraints
@@ -72,8 +72,8 @@ class TransformersLoaded:
         self.context_length = min(network.context_length, plan.kv_tokens)
         self.vocabulary = Vocabulary(directory)
         self.prompter = Prompter(directory, self.vocabulary, context_length=self.context_length)
-        self.defaults = _recommended(directory)
-        self.ends = _ends(directory, self.vocabulary, network)
+        self.defaults = recommended(directory)
+        self.ends = end_tokens(directory, self.vocabulary, network.model.config.to_dict())
         self._scores: int = network.model.config.get_text_config().vocab_size
         self._adapters = Adapters(network.model)
         self._names: set[str] = set()
@@ -163,7 +163,7 @@ class TransformersModel:
         ids = loaded.prompter.encode(request, text)
         job = self._job(request, len(ids))
         choices = [
-            Choice(loaded.vocabulary, _sections(request, text), index=index, limit=job.limit, stops=request.stop)
+            Choice(loaded.vocabulary, sections_for(request, text), index=index, limit=job.limit, stops=request.stop)
             for index in range(request.choices)
         ]
         ticket = Ticket(
@@ -174,6 +174,7 @@ class TransformersModel:
             channel,
             adapter=self._adapter,
             top_logprobs=request.top_logprobs,
+            ignore_eos=request.ignore_eos and request.schema is None and not request.forced,
             constraint=loaded.constraint(request),
         )
         return text, ticket
@@ -190,40 +191,6 @@ class TransformersModel:
         if limit < 1 or prompt + limit > most:
             raise ContextLengthExceeded(prompt + max(limit, 1), most)
         return Job(prompt, limit, request.choices)
-
-
-def _sections(request: Request, text: str) -> Plain | Sections | Calls:
-    if request.forced:
-        return Calls()
-    if request.messages is None:
-        return Plain()
-    is_thinking = text.rstrip().endswith(THINK)
-    if request.schema is not None and not is_thinking:
-        return Plain()
-    return Sections(is_thinking=is_thinking, has_tools=bool(request.tools))
-
-
-def _ends(directory: Path, vocabulary: Vocabulary, network: "Network") -> frozenset[int]:
-    """The tokens that end an answer."""
-    found: set[int] = set()
-    for config in (read_json(directory / "generation_config.json"), network.model.config.to_dict()):
-        ends = config.get("eos_token_id")
-        found.update(ends if isinstance(ends, list) else [] if ends is None else [ends])
-    named = read_json(directory / "tokenizer_config.json").get("eos_token")
-    token = named.get("content") if isinstance(named, dict) else named
-    for name in (token, "<|im_end|>", "<|eot_id|>"):
-        id = vocabulary.id(name) if name else None
-        if id is not None and id in vocabulary.special:
-            found.add(id)
-    return frozenset(found)
-
-
-def _recommended(directory: Path) -> dict[str, Any]:
-    """How the model's makers want tokens chosen where a request does not say."""
-    config = read_json(directory / "generation_config.json")
-    if not config.get("do_sample"):
-        return {}
-    return {name: config[name] for name in ("temperature", "top_p", "top_k", "min_p") if config.get(name) is not None}
 
 
 def _pace(network: "Network") -> dict[str, int]:

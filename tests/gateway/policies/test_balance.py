@@ -8,6 +8,7 @@ from inhouse.gateway.call import Call, Outcome, Usage
 from inhouse.gateway.policies.balance import Balance, BalanceSettings
 from inhouse.gateway.policies.retry import TRIED
 from inhouse.gateway.policy import Surroundings
+from inhouse.gateway.prices import Price
 from inhouse.gateway.route import Route, Target
 
 from .doubles import call, route, targets
@@ -180,8 +181,10 @@ def settle(balance: Balance, on: Route, target: Target, status: int = 200, **mor
 def test_figures_are_kept_for_each_arm(balance: Balance, experiment: Route):
     a, _, b = experiment.targets
 
-    settle(balance, experiment, a, usage=Usage(10, 5), cost=0.5)
-    settle(balance, experiment, a, stream=True, first_token_s=0.25)
+    balance.surroundings.prices.set([("*", Price(30_000, 40_000))])
+
+    settle(balance, experiment, a, usage=Usage(10, 5))
+    settle(balance, experiment, a, usage=Usage(0, 0), stream=True, first_token_s=0.25)
     settle(balance, experiment, a, 503)
     settle(balance, experiment, b, 499)
 

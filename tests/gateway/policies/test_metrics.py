@@ -55,6 +55,13 @@ def test_tokens_and_cost_are_counted(counted: Metrics, on: Route):
     assert figure("gateway_cost_total", model=on.name, target="lab/m") == 0.25
 
 
+def test_nonsense_from_a_model_server_is_not_counted(counted: Metrics, on: Route):
+    settle(counted, on, usage=Usage(-5, 10**30))
+
+    assert figure("gateway_tokens_total", model=on.name, target="lab/m", direction="in") == 0
+    assert figure("gateway_tokens_total", model=on.name, target="lab/m", direction="out") == 0
+
+
 def test_a_stream_has_a_first_token_and_a_pace(counted: Metrics, on: Route):
     settle(counted, on, stream=True, first_token_s=0.4, usage=Usage(1, 7))
 

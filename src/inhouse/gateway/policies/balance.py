@@ -98,10 +98,10 @@ class Balance(Policy[BalanceSettings]):
         if call.stream:
             figures.streams += 1
             figures.first_token_s += call.first_token_s
-        if call.usage is not None:
-            figures.prompt_tokens += call.usage.prompt_tokens
-            figures.completion_tokens += call.usage.completion_tokens
-        figures.cost += call.cost or 0.0
+        used = self.surroundings.prices.used(call, outcome)
+        figures.prompt_tokens += used.prompt_tokens
+        figures.completion_tokens += used.completion_tokens
+        figures.cost += used.cost or 0.0
 
     def figures(self, route: str) -> dict[str, ArmFigures]:
         """What the arms of a model have done since the start."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from inhouse.gateway.route import Route, Target
 
 _MAX_BOUND = 4096
+_MOST_TOKENS = 1 << 31
 
 
 class MetricsSettings(Settings):
@@ -51,8 +52,10 @@ class Metrics(Policy[MetricsSettings]):
         series.seconds.add(outcome.duration_s)
         usage = call.usage
         if usage is not None:
-            series.read += usage.prompt_tokens
-            series.written += usage.completion_tokens
+            if 0 < usage.prompt_tokens < _MOST_TOKENS:  # a model server may say what it likes
+                series.read += usage.prompt_tokens
+            if 0 < usage.completion_tokens < _MOST_TOKENS:
+                series.written += usage.completion_tokens
         if call.stream and call.first_token_s:
             series.first.add(call.first_token_s)
             tokens = usage.completion_tokens if usage is not None else outcome.parts

@@ -17,6 +17,7 @@ from inhouse.gateway.policy import Policy, Proceed, Settings, Surroundings, poli
 from inhouse.gateway.route import Target
 
 _MAX_FIGURES = 1024
+_MOST_TOKENS = 1 << 31
 _log = logging.getLogger(__name__)
 
 
@@ -140,8 +141,13 @@ async def _read(reply: Reply, figures: ShadowFigures) -> None:
         finally:
             reply.events.abort()
     usage = reply.usage.wire() if reply.usage else _usage_in(last)
-    figures.prompt_tokens += usage.get("prompt_tokens", 0)
-    figures.completion_tokens += usage.get("completion_tokens", 0)
+    figures.prompt_tokens += _sane(usage.get("prompt_tokens", 0))
+    figures.completion_tokens += _sane(usage.get("completion_tokens", 0))
+
+
+def _sane(tokens: int) -> int:
+    """A model server may say what it likes."""
+    return tokens if 0 <= tokens <= _MOST_TOKENS else 0
 
 
 def _usage_in(block: bytes) -> dict[str, int]:

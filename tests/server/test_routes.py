@@ -43,6 +43,8 @@ ROLES_OF_PERMISSION = {
     "knowledge:read": "admin annotator builder user viewer",
     "knowledge:write": "admin builder",
     "loop:read": "admin annotator builder viewer",
+    "llm:read": "admin builder viewer",
+    "llm:write": "admin",
     "loop:write": "admin builder",
     "model:promote": "admin builder",
     "model:read": "admin annotator builder user viewer",

@@ -27,7 +27,7 @@ TargetKey = tuple[str, str, str, str]
 
 
 class LocalEntry(Protocol):
-    """A model of this process. One with a `url` runs in a server of its own, beside this one."""
+    """A model of this machine."""
 
     @property
     def name(self) -> str: ...
@@ -38,7 +38,9 @@ class LocalEntry(Protocol):
     @property
     def created_at(self) -> float: ...
     @property
-    def url(self) -> str: ...
+    def adapters(self) -> Mapping[str, str]:
+        """Each adapter's name and version; the model `name:adapter` answers with it."""
+        ...
 
 
 class TargetDocument(Protocol):
@@ -137,9 +139,10 @@ class Catalogue:
         default = self._default()
         self._routes[DEFAULT] = Route(DEFAULT, (default,), INHOUSE, at, version=default.id)
         for entry, backend in sources.local:
-            name = self._free(entry.name, LOCAL)
-            target = self._target(name, backend, entry.name)
-            self._routes[name] = Route(name, (target,), LOCAL, entry.created_at, version=entry.version)
+            for model, version in _with_adapters(entry):
+                name = self._free(model, LOCAL)
+                target = self._target(name, backend, model)
+                self._routes[name] = Route(name, (target,), LOCAL, entry.created_at, version=version)
         for server, backend in sources.servers:
             for model in server.models:
                 name = self._free(model, server.name)
@@ -178,7 +181,8 @@ class Catalogue:
     def _find_target(self, route: str, upstream: str, model: str, weight: float, arm: str) -> Target | None:
         """None while the server that a route names is not connected."""
         if upstream == LOCAL:
-            found = next((backend for entry, backend in self._sources.local if entry.name == model), None)
+            base = model.partition(":")[0]
+            found = next((backend for entry, backend in self._sources.local if entry.name == base), None)
         else:
             found = self._backends.get(upstream)
         return None if found is None else self._target(route, found, model, weight, arm)
@@ -193,3 +197,9 @@ class Catalogue:
     def _free(self, name: str, owner: str) -> str:
         """The name itself, or `owner/name` where an earlier server has one of that name."""
         return name if name not in self._routes else f"{owner}/{name}"
+
+
+def _with_adapters(entry: LocalEntry) -> list[tuple[str, str]]:
+    """The model and its adapters, each under its name with its version."""
+    adapters = [(f"{entry.name}:{name}", f"{entry.version} {version}") for name, version in entry.adapters.items()]
+    return [(entry.name, entry.version), *adapters]

@@ -7,7 +7,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -22,7 +22,7 @@ from inhouse.gateway.call import Backend, Call, Endpoint, Reply
 from inhouse.gateway.catalogue import LOCAL, Catalogue, LocalEntry, RouteDocument, Sources
 from inhouse.gateway.chain import Chain
 from inhouse.gateway.dispatch import attempt
-from inhouse.gateway.local import Local
+from inhouse.gateway.local import Beside, Local
 from inhouse.gateway.models import ChatDelta, ChatRequest
 from inhouse.gateway.policy import Settings, Surroundings
 from inhouse.gateway.quote import Quote
@@ -71,11 +71,21 @@ class LocalModels(Protocol):
 
     def list(self, workspace_id: str) -> Sequence[LocalEntry]: ...
 
-    async def open(self, workspace_id: str, name: str) -> Any: ...
-
-    def key(self, workspace_id: str, name: str) -> str:
-        """The key of a model that runs in a server of its own."""
+    async def open(self, workspace_id: str, name: str) -> Any:
+        """What answers for a model, loaded by now: the model itself, or a `ModelServer`."""
         ...
+
+
+@runtime_checkable
+class ModelServer(Protocol):
+    """A server beside this one that runs one model and its adapters."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def model(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +109,8 @@ class Gateway:
     """Models by name, behind the policies of their workspace.
 
     `refresh()` once at start, and again whenever another process changed servers or settings. It has its own way out:
-    only registered model servers are reachable through it, whatever their address.
+    only registered model servers are reachable through it, whatever their address. `changed` is called after a server
+    was connected or disconnected; it has to lead to a `refresh()`, which it is by default.
     """
 
     def __init__(
@@ -110,7 +121,7 @@ class Gateway:
         configuration: Configuration | None = None,
         local: LocalModels | None = None,
         surroundings: Surroundings | None = None,
-        changed: Callable[[], None] = lambda: None,
+        changed: Callable[[], None] | None = None,
         ollama_url: str = OLLAMA,
     ) -> None:
         self._db = db
@@ -118,13 +129,14 @@ class Gateway:
         self._configuration = configuration
         self._local = local
         self._surroundings = surroundings or Surroundings()
-        self._changed = changed
+        self._changed = changed or self.refresh
         self._ollama_url = ollama_url
         self._http = FastHttp(self._is_registered)
         self._connected: list[Connected] = []
         self._attached: list[Connected] = []
         self._probed: list[tuple[str, int]] = []
         self._endpoints: frozenset[tuple[str, int]] = frozenset()
+        self._beside: dict[str, Remote] = {}
         self._workspaces: dict[str, _Workspace] = {}
         self._refreshing = threading.RLock()
         self._started_at = now()
@@ -207,7 +219,7 @@ class Gateway:
                 connected = store.insert_upstream(
                     conn, principal, name=name, url=found.url, secret=secret, model=model, models=found.models
                 )
-            self._written()
+            self._changed()
             return connected
 
         return await asyncio.to_thread(save)
@@ -233,7 +245,7 @@ class Gateway:
                 f"There is no connected model server named {name!r}.",
                 hint="One that comes from the settings is removed there.",
             )
-        self._written()
+        self._changed()
 
     async def probe(self, url: str, *, key: str = "") -> Found:
         """Ask a model server for its models, at the URL as given and under /v1."""
@@ -265,15 +277,10 @@ class Gateway:
 
     # What is in memory
 
-    def _written(self) -> None:
-        self.refresh()
-        self._changed()
-
     def _rebuild(self) -> None:
         registered = [endpoint(one.url) for one in (*self._attached, *self._connected)]
-        for workspace_id in {DEFAULT_WORKSPACE, *self._workspaces}:
-            registered += [endpoint(entry.url) for entry in self._entries(workspace_id) if entry.url]
         self._endpoints = frozenset(registered)
+        self._beside = {}
         for workspace_id in list(self._workspaces):
             self._fill(workspace_id, self._workspaces[workspace_id])
 
@@ -307,10 +314,11 @@ class Gateway:
         async def open_quote(workspace_id: str, name: str) -> Quote:
             return quote
 
+        here = Local(LOCAL, workspace_id, self._opened)
         servers = [(one, self._remote(one)) for one in self._servers(workspace_id)]
         return Sources(
             servers=[(one, backend) for one, backend in servers if backend is not None],
-            local=[(entry, self._runner(workspace_id, entry)) for entry in self._entries(workspace_id)],
+            local=[(entry, here) for entry in self._local.list(workspace_id)] if self._local is not None else (),
             quote=Local("inhouse", workspace_id, open_quote),
             documents=self._configuration.routes(workspace_id) if self._configuration else {},
             started_at=self._started_at,
@@ -325,20 +333,23 @@ class Gateway:
             return None
         return Remote(self._http, connected.name, connected.url, key=key)
 
-    def _runner(self, workspace_id: str, entry: LocalEntry) -> Backend:
+    async def _opened(self, workspace_id: str, name: str) -> Any:
+        """A model of this machine; one in a server of its own as the backend that asks there."""
         assert self._local is not None
-        if entry.url:
-            return Remote(self._http, LOCAL, entry.url, key=self._local.key(workspace_id, entry.name))
-        return Local(LOCAL, workspace_id, self._local.open)
-
-    def _entries(self, workspace_id: str) -> Sequence[LocalEntry]:
-        return self._local.list(workspace_id) if self._local is not None else ()
+        found = await self._local.open(workspace_id, name)
+        if not isinstance(found, ModelServer):
+            return found
+        known = self._beside.get(found.url)
+        if known is None:
+            known = self._beside[found.url] = Remote(self._http, LOCAL, found.url, key=found.key)
+        return Beside(known, found.model)
 
     def _servers(self, workspace_id: str) -> list[Connected]:
         return [one for one in (*self._attached, *self._connected) if one.workspace_id == workspace_id]
 
     def _is_registered(self, host: str, port: int) -> bool:
-        return (host, port) in self._endpoints or (host, port) in self._probed
+        asked = (host, port)
+        return asked in self._endpoints or asked in self._probed or asked in map(endpoint, self._beside)
 
     @contextmanager
     def _probing(self, url: str) -> Iterator[None]:

@@ -5,6 +5,7 @@ import base64
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -12,7 +13,7 @@ import msgspec
 from inhouse.core.errors import Invalid, TimedOut
 from inhouse.core.ids import new_id
 from inhouse.gateway import wire
-from inhouse.gateway.call import Call, Endpoint, Reply, Usage
+from inhouse.gateway.call import Backend, Call, Endpoint, Reply, Usage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,6 +70,14 @@ Open = Callable[[str, str], Awaitable[Any]]
 """Gives the model of a workspace by its name, loaded."""
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A model that runs in a server of its own on this machine."""
+
+    backend: Backend
+    model: str
+
+
 class Local:
     """The models of this process, behind one name."""
 
@@ -86,6 +95,8 @@ class Local:
 
     async def _reply(self, call: Call, model: str) -> Reply:
         opened = await self._open(self._workspace_id, model)
+        if isinstance(opened, Beside):
+            return await opened.backend.send(call, opened.model)
         request = {name: msgspec.json.decode(raw) for name, raw in call.fields.items()}
         if call.endpoint is Endpoint.EMBEDDINGS:
             return await _embed(_able(opened, "embed", model), request, model)

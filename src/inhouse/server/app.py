@@ -1,6 +1,7 @@
 """The HTTP server: a raw data plane beside FastAPI, behind one door."""
 
 import asyncio
+import gc
 import signal
 import socket
 import threading
@@ -29,6 +30,7 @@ from inhouse.server.protocol import BoundedHttp
 from inhouse.server.wiring import House, open_house
 from inhouse.serving import api as serving_api
 from inhouse.serving.asgi import PredictApp
+from inhouse.serving.lm import api as language_models_api
 from inhouse.training import api as training_api
 from inhouse.workflow import api as workflow_api
 
@@ -93,6 +95,8 @@ def routers(house: House) -> list[APIRouter]:
         models_api.router(house.registry),
         serving_api.router(house.deployments, house.predictor),
         gateway_api.router(house.gateway),
+        gateway_api.management(house.gateway, house.configuration, house.prompts, house.ledger),
+        language_models_api.router(house.language_models),
         knowledge_api.router(house.knowledge),
         workflow_api.router(house.workflows, house.traces),
         apps_api.router(house.apps, house.chats, house.conversations, house.feedbacks),
@@ -147,12 +151,20 @@ async def serve(
                 timeout_graceful_shutdown=20,
             )
             server = _Server(config)
+            _settle_memory()
             async with asyncio.TaskGroup() as group:
                 serving = group.create_task(server.serve(sockets=[listener]))
                 await server.answers.wait()
                 told = group.create_task(ready(house, base_url(listener)))
                 await serving
                 told.cancel()
+
+
+def _settle_memory() -> None:
+    """What is in memory by now stays: the collector need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
 
 
 def base_url(listener: socket.socket) -> str:

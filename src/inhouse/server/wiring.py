@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from inhouse.access.identity import Identity
 from inhouse.apps.chat import ChatApps
@@ -16,18 +17,26 @@ from inhouse.core.blobs import Blobs
 from inhouse.core.bus import Bus
 from inhouse.core.datadir import DataDirectory
 from inhouse.core.db import Database
+from inhouse.core.errors import InhouseError, Invalid
 from inhouse.core.jobs import Jobs
 from inhouse.core.principal import Principal
 from inhouse.core.secrets import Secrets
-from inhouse.core.settings import Settings
+from inhouse.core.settings import SETTINGS_FILE, Settings, load_settings
 from inhouse.data.datasets import Datasets
+from inhouse.gateway import pulse
+from inhouse.gateway.configuration import Configuration
 from inhouse.gateway.gateway import Gateway
+from inhouse.gateway.ledger import Ledger
+from inhouse.gateway.policy import Surroundings
+from inhouse.gateway.prompts import Prompts
 from inhouse.knowledge.bases import KnowledgeBases
 from inhouse.knowledge.sandbox import Sandbox
 from inhouse.loop.loop import Loop
 from inhouse.models.registry import ModelRegistry
 from inhouse.server.migrations import migrate
 from inhouse.serving.deployments import Deployments
+from inhouse.serving.language_models import LanguageModels
+from inhouse.serving.lm.piece import Encoder
 from inhouse.serving.pool import Pool
 from inhouse.serving.predictor import Predictor
 from inhouse.training.runs import Runs
@@ -36,6 +45,10 @@ from inhouse.workflow.engine import Engine
 from inhouse.workflow.traces import Traces
 from inhouse.workflow.workflows import Workflows
 
+if TYPE_CHECKING:
+    import numpy as np
+
+_RETRY_S = 15.0
 _log = logging.getLogger(__name__)
 
 
@@ -47,6 +60,35 @@ class _RegisteredModels:
 
     def resolve(self, workspace_id: str, name: str, version: int) -> Path:
         return self._registry.directory(Principal.system(workspace_id), name, version)
+
+
+class _Classifiers:
+    """Served classifiers, for the gateway's guard."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+
+    async def labels(self, workspace_id: str, model: str, texts: Sequence[str]) -> list[tuple[str, float]]:
+        found = await self._predictor.predict(Principal.system(workspace_id), model, texts)
+        return [(one.label, one.score) for one in found]
+
+
+class _Encoders:
+    """Embedding models of this machine, for the gateway's semantic cache."""
+
+    def __init__(self, models: LanguageModels) -> None:
+        self._models = models
+
+    async def embed(self, workspace_id: str, model: str, texts: Sequence[str]) -> "np.ndarray":
+        encoder = await self._models.open(workspace_id, model)
+        if not isinstance(encoder, Encoder):
+            raise NotAnEncoder(f"The model {model!r} makes no embeddings.", hint="Name one of kind `embedding`.")
+        vectors, _ = await encoder.embed(texts)
+        return vectors
+
+
+class NotAnEncoder(Invalid):
+    """A policy names a model that does something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +106,10 @@ class House:
     deployments: Deployments
     pool: Pool
     predictor: Predictor
+    language_models: LanguageModels
+    configuration: Configuration
+    prompts: Prompts
+    ledger: Ledger
     gateway: Gateway
     knowledge: KnowledgeBases
     workflows: Workflows
@@ -110,7 +156,32 @@ def _join(settings: Settings, db: Database, closing: AsyncExitStack) -> House:
         max_queue=settings.serving.max_queue,
     )
     predictor = Predictor(pool, deployments, default_model=settings.serving.default_model)
-    gateway = Gateway(db, Secrets(home / "secrets.key"))
+    language_models = LanguageModels(
+        db, home / "cache", configured=settings.language_models, changed=lambda: bus.publish("gateway")
+    )
+    configuration = Configuration(
+        db,
+        settings.gateway,
+        file=SETTINGS_FILE,
+        read=lambda: load_settings().gateway,
+        changed=lambda: bus.publish("gateway"),
+    )
+    prompts = Prompts(db, changed=lambda: bus.publish("prompts"))
+    ledger = Ledger(db)
+    gateway = Gateway(
+        db,
+        Secrets(home / "secrets.key"),
+        configuration=configuration,
+        local=language_models,
+        surroundings=Surroundings(
+            home=home,
+            classifier=_Classifiers(predictor),
+            embedder=_Encoders(language_models),
+            spending=ledger,
+            prompts=prompts,
+        ),
+        changed=lambda: bus.publish("gateway"),
+    )
     knowledge = KnowledgeBases(db, blobs, jobs, sandbox)
     traces = Traces(db)
     services = Services(predictor=predictor, retriever=knowledge, chat=gateway)
@@ -142,6 +213,10 @@ def _join(settings: Settings, db: Database, closing: AsyncExitStack) -> House:
         deployments=deployments,
         pool=pool,
         predictor=predictor,
+        language_models=language_models,
+        configuration=configuration,
+        prompts=prompts,
+        ledger=ledger,
         gateway=gateway,
         knowledge=knowledge,
         workflows=workflows,
@@ -156,12 +231,20 @@ def _join(settings: Settings, db: Database, closing: AsyncExitStack) -> House:
 
 async def _start(house: House, closing: AsyncExitStack) -> None:
     closing.push_async_callback(house.pool.close)
+    house.ledger.start()
+    closing.push_async_callback(asyncio.to_thread, house.ledger.close)
+    closing.push_async_callback(house.language_models.close)
     closing.push_async_callback(house.gateway.close)
-    house.bus.listen("access", house.identity.refresh)
-    house.bus.listen("deployments", house.deployments.refresh)
-    house.bus.listen("apps", house.apps.refresh)
-    house.bus.listen("workflows", house.workflows.forget)
-    for refresh in (house.identity.refresh, house.deployments.refresh, house.gateway.refresh, house.apps.refresh):
+    _listen(house)
+    for refresh in (
+        house.identity.refresh,
+        house.deployments.refresh,
+        house.language_models.refresh,
+        house.configuration.refresh,
+        house.prompts.refresh,
+        house.gateway.refresh,
+        house.apps.refresh,
+    ):
         refresh()
     house.traces.start()
     closing.callback(house.traces.close)
@@ -176,17 +259,52 @@ async def _start(house: House, closing: AsyncExitStack) -> None:
     await house.bus.start()
     closing.push_async_callback(house.loop.close)
     house.loop.start()
+    await house.language_models.start()
     warming = asyncio.create_task(asyncio.to_thread(house.knowledge.warm))
     closing.push_async_callback(asyncio.gather, warming)
-    await _attach_language_model(house)
+    _run(house.configuration.follow(), closing)
+    _run(pulse.watch(), closing)
+    if house.settings.llm.url and not await _attach_language_model(house):
+        _run(_keep_attaching(house), closing)
 
 
-async def _attach_language_model(house: House) -> None:
+def _listen(house: House) -> None:
+    """What each room reads again when another server, or this one, has changed it."""
+    bus = house.bus
+    bus.listen("access", house.identity.refresh)
+    bus.listen("deployments", house.deployments.refresh)
+    bus.listen("apps", house.apps.refresh)
+    bus.listen("workflows", house.workflows.forget)
+    bus.listen("prompts", house.prompts.refresh)
+    bus.listen("gateway", house.configuration.refresh)
+    bus.listen("gateway", house.gateway.refresh)
+
+
+def _run(work: Coroutine[None, None, None], closing: AsyncExitStack) -> None:
+    """Work in the background until the house closes."""
+    task = asyncio.create_task(work)
+
+    async def stop() -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    closing.push_async_callback(stop)
+
+
+async def _attach_language_model(house: House) -> bool:
     """Connect the language model that the settings name; a server without it still answers by quoting."""
     llm = house.settings.llm
-    if not llm.url:
-        return
     try:
         await house.gateway.attach("settings", llm.url, key=llm.key.get_secret_value(), model=llm.model)
-    except Exception as error:
+    except InhouseError as error:
         _log.warning("The language model of the settings cannot be reached: %s", error)
+        return False
+    return True
+
+
+async def _keep_attaching(house: House) -> None:
+    """The model server may simply start later than this one."""
+    is_attached = False
+    while not is_attached:
+        await asyncio.sleep(_RETRY_S)
+        is_attached = await _attach_language_model(house)

@@ -25,3 +25,11 @@ def new_id(prefix: str) -> str:
         _moment = (milliseconds, text)
     random = b2a_base64(os.urandom(12), newline=False).translate(_RANDOM)
     return f"{prefix}_{text}{random.decode()}"
+
+
+def time_of(identifier: str) -> float | None:
+    """When an identifier was made, in Unix seconds; None for a text that is none."""
+    made = identifier.rpartition("_")[2].encode(errors="replace")
+    if len(made) != 26 or made.translate(None, _ALPHABET):
+        return None
+    return sum(_ALPHABET.index(letter) << 5 * place for place, letter in enumerate(reversed(made[:10]))) / 1000

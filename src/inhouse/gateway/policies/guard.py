@@ -13,7 +13,6 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from inhouse.core.errors import Misconfigured
-from inhouse.core.ids import new_id
 from inhouse.gateway.call import Call, Endpoint, Reply
 from inhouse.gateway.guarded import (
     Guarded,
@@ -212,8 +211,7 @@ class Guard(Policy[GuardSettings]):
 
     async def moderate(self, texts: Sequence[str]) -> dict[str, Any]:
         """What the rules say of texts, as OpenAI's moderation does: each rule is a category of its own."""
-        results = [await self._moderated(text) for text in texts]
-        return {"id": new_id("modr"), "model": "guard", "results": results}
+        return {"results": [await self._moderated(text) for text in texts]}
 
     async def _moderated(self, text: str) -> dict[str, Any]:
         scores: dict[str, float] = dict.fromkeys(CATEGORIES, 0.0)

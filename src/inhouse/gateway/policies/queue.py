@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from inhouse.core.errors import LimitExceeded
+from inhouse.gateway import metrics
 from inhouse.gateway.call import Call, Events, Reply
 from inhouse.gateway.policy import Policy, Proceed, Settings, Surroundings, policy
 from inhouse.gateway.subjects import Identity, Rule, numbered
@@ -127,7 +128,7 @@ class Queue(Policy[QueueSettings]):
 
     async def _wait(self, call: Call, slots: list[tuple[Slot, int]]) -> list[tuple[Slot, int]]:
         if len(self._waiting) >= self.settings.max_waiting:
-            self.dropped += 1
+            self._drop()
             raise self._refusal(QueueFull, "Too many requests are waiting.", call, slots)
         clock = self.surroundings.clock
         began = clock()
@@ -146,9 +147,13 @@ class Queue(Policy[QueueSettings]):
         call.queued_s += clock() - began
         if not one.turn.done():
             self._give_up(one)
-            self.dropped += 1
+            self._drop()
             raise self._refusal(WaitedTooLong, "The request's turn did not come in time.", call, slots)
         return one.slots
+
+    def _drop(self) -> None:
+        self.dropped += 1
+        metrics.dropped("queue")
 
     def _give_up(self, one: _Waiting) -> None:
         if one.turn.done():

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from inhouse.core.db import Database
+from inhouse.core.db import Database, DatabaseAway
 from inhouse.core.errors import NotFound
 from inhouse.core.principal import Principal
 from inhouse.core.settings import BadSettings, Settings, load_settings
@@ -221,6 +221,22 @@ async def test_the_file_is_followed(sqlite: Database, file: File):
 
     assert requests_per_minute(configuration) == 60
     following.cancel()
+
+
+def test_a_file_that_could_not_be_taken_over_is_tried_again(sqlite: Database, file: File):
+    away = [DatabaseAway("The database does not answer.")]
+
+    def changed() -> None:
+        if away:
+            raise away.pop()
+
+    configuration = Configuration(sqlite, file=file.path, read=file.read, changed=changed)
+    file.write(FileSettings(policies={"limits": LIMITS}))
+
+    with pytest.raises(DatabaseAway):
+        configuration.watch()
+
+    assert configuration.watch()
 
 
 def test_what_an_other_release_stored_is_ignored_and_told(db: Database, principal: Principal):

@@ -2,6 +2,7 @@
 
 import json
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,8 @@ def usage(
     """Show who has used how much."""
     connection: Connection = context.obj
     used = connection.client.gateway.usage(by, start=time.time() - days * 86_400)  # type: ignore[arg-type]
+    if by == "hour" and connection.output != "json":
+        used = [{**one, "name": f"{datetime.fromtimestamp(int(one['name'])):%Y-%m-%d %H:%M}"} for one in used]
     show(connection.output, used, _USAGE)
 
 

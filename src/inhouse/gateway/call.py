@@ -10,6 +10,7 @@ import msgspec
 from inhouse.core.errors import InhouseError
 from inhouse.core.fasthttp import Waits
 from inhouse.core.principal import Principal
+from inhouse.gateway.tokens import estimate_bytes
 
 if TYPE_CHECKING:
     from inhouse.gateway.route import Route, Target
@@ -142,8 +143,6 @@ class Call:
     def prompt_estimate(self) -> int:
         """About how many tokens the request has: what limits and budgets count before the model has counted."""
         if self._estimate < 0:
-            from inhouse.gateway.tokens import estimate_bytes
-
             self._estimate = estimate_bytes(self.body)
         return self._estimate
 

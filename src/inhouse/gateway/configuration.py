@@ -115,15 +115,22 @@ class Configuration:
             _log.error("%s cannot be used, the settings of before hold: %s", self._file, error.message)
             return False
         self.file_error = ""
+        try:
+            self._changed()
+        except BaseException:
+            self._seen = None  # the database is away, say: try again
+            raise
         _log.info("%s has changed and is in force.", self._file)
-        self._changed()
         return True
 
     async def follow(self, *, every_s: float = 1.0) -> None:
         """Watch until cancelled."""
         while True:
             await asyncio.sleep(every_s)
-            await asyncio.to_thread(self.watch)
+            try:
+                await asyncio.to_thread(self.watch)
+            except Exception:  # the edge of a job: it goes on
+                _log.exception("The settings file could not be taken over.")
 
     def policies(self, workspace_id: str) -> Mapping[str, Settings]:
         """The settings of the policies that have any."""

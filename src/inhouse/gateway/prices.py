@@ -102,7 +102,7 @@ class Prices:
         else:
             return Used()
         price = self.of(call.route, call.target) if call.target is not None and self._list else None
-        return Used(prompt, completion, price.of(prompt, completion) if price is not None else None)
+        return Used(prompt, completion, price.of(prompt, completion) if price is not None else call.cost)
 
 
 def _sane(tokens: int) -> int:

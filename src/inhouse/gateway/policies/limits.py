@@ -62,11 +62,11 @@ class _Bucket:
         "request_rate",
         "requests",
         "requests_max",
-        "requests_max_text",
+        "requests_max_header",
         "token_rate",
         "tokens",
         "tokens_max",
-        "tokens_max_text",
+        "tokens_max_header",
     )
 
     def __init__(self, rule: Limit, now: float) -> None:
@@ -80,8 +80,8 @@ class _Bucket:
         self.token_rate = (rule.tokens_per_minute or 0) / _MINUTE
         self.requests_max = max(1.0, self.request_rate * rule.burst_s)
         self.tokens_max = max(1.0, self.token_rate * rule.burst_s)
-        self.requests_max_text = b"%d" % self.requests_max
-        self.tokens_max_text = b"%d" % self.tokens_max
+        self.requests_max_header = (b"x-ratelimit-limit-requests", b"%d" % self.requests_max)
+        self.tokens_max_header = (b"x-ratelimit-limit-tokens", b"%d" % self.tokens_max)
 
     def leak(self, now: float) -> None:
         passed = now - self._at
@@ -121,7 +121,8 @@ class Limits(Policy[LimitsSettings]):
         if not buckets:
             return
         now = self.surroundings.clock()
-        tokens = sum(expected(call, self.settings.answer_tokens))
+        prompt, completion = expected(call, self.settings.answer_tokens)
+        tokens = prompt + completion
         for bucket in buckets:
             bucket.leak(now)
             if (bucket.request_rate and bucket.requests + 1 > bucket.requests_max + _NOISE) or (
@@ -189,14 +190,14 @@ def _tell(call: Call, buckets: tuple[_Bucket, ...]) -> None:
     if rate := for_requests.request_rate:
         left = int(for_requests.requests_max - for_requests.requests)
         call.headers += (
-            (b"x-ratelimit-limit-requests", for_requests.requests_max_text),
+            for_requests.requests_max_header,
             (b"x-ratelimit-remaining-requests", b"%d" % left if left > 0 else b"0"),
             (b"x-ratelimit-reset-requests", _span(int(for_requests.requests / rate + 0.999))),
         )
     if rate := for_tokens.token_rate:
         left = int(for_tokens.tokens_max - for_tokens.tokens)
         call.headers += (
-            (b"x-ratelimit-limit-tokens", for_tokens.tokens_max_text),
+            for_tokens.tokens_max_header,
             (b"x-ratelimit-remaining-tokens", b"%d" % left if left > 0 else b"0"),
             (b"x-ratelimit-reset-tokens", _span(int(for_tokens.tokens / rate + 0.999))),
         )

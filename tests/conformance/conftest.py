@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import pytest
 
-from inhouse.testing.openai_stand_in import MODELS, OpenAIStandIn
-from servers import running, stand_in
+from inhouse.testing.openai_stand_in import OpenAIStandIn
+from servers import Server, running, stand_in
 
 # The long form installs the clients first: `make conformance`.
 collect_ignore = [] if os.environ.get("CONFORMANCE") == "long" else ["clients"]
 
-# What the clients' own tests ask for.
-NAMES = (
+# What the clients' own tests ask for: other names of one model.
+ALIASES = (
     "gpt-3.5-turbo-instruct",
     "gpt-4o",
     "gpt-4o-transcribe",
@@ -28,16 +28,24 @@ NAMES = (
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where clients go, with which key, and the model server behind it."""
+    """The server that clients talk to, and the model server behind it."""
 
-    url: str
-    key: str
+    server: Server
     behind: OpenAIStandIn
+
+    @property
+    def url(self) -> str:
+        return f"{self.server.url}/v1"
+
+    @property
+    def key(self) -> str:
+        return self.server.key
 
 
 @pytest.fixture(scope="session")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    with stand_in((*MODELS, *NAMES)) as behind, running(tmp_path_factory.mktemp("conformance") / "home") as server:
+    with stand_in() as behind, running(tmp_path_factory.mktemp("conformance") / "home") as server:
         with server.client() as client:
             client.upstreams.connect("lab", behind.url)
-        yield Endpoint(f"{server.url}/v1", server.key, behind)
+            client.gateway.set_model("anything", [{"upstream": "lab", "model": "stand-in"}], aliases=ALIASES)
+        yield Endpoint(server, behind)

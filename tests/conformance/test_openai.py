@@ -5,7 +5,6 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
-import httpx
 import openai
 import pytest
 from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
@@ -295,8 +294,8 @@ def test_a_client_does_not_ask_again_what_was_asked_again_here(endpoint: Endpoin
 
 def test_a_client_over_its_limit_waits_as_long_as_we_say(endpoint: Endpoint, client: openai.OpenAI) -> None:
     eager = client.with_options(max_retries=5).embeddings.with_raw_response
-    ask = functools.partial(eager.create, model="text-embedding-3-small", input="x")
-    rule = {"subject": "*", "model": "text-embedding-3-small", "requests_per_minute": 600, "burst_s": 1}
+    ask = functools.partial(eager.create, model="stand-in-embedding", input="x")
+    rule = {"subject": "*", "model": "stand-in-embedding", "requests_per_minute": 600, "burst_s": 1}
 
     with limited(endpoint, rule):
         answers = [ask() for _ in range(12)]
@@ -311,7 +310,7 @@ def test_a_client_over_its_limit_waits_as_long_as_we_say(endpoint: Endpoint, cli
 
 def ask_often(client: openai.OpenAI) -> None:
     for _ in range(12):
-        client.embeddings.create(model="text-embedding-3-small", input="x")
+        client.embeddings.create(model="stand-in-embedding", input="x")
 
 
 @contextmanager
@@ -325,8 +324,7 @@ def refusing(endpoint: Endpoint, status: int, headers: dict[str, str] | None = N
 @contextmanager
 def limited(endpoint: Endpoint, rule: dict[str, object]) -> Iterator[None]:
     """The gateway has a limit for a while."""
-    url = endpoint.url.replace("/v1", "/api/v1/gateway/policies/limits")
-    with httpx.Client(headers={"authorization": f"Bearer {endpoint.key}"}, trust_env=False) as http:
-        http.put(url, json={"rules": [rule]}).raise_for_status()
+    with endpoint.server.client() as admin:
+        admin.gateway.set("limits", {"rules": [rule]})
         yield
-        http.delete(url).raise_for_status()
+        admin.gateway.reset("limits")

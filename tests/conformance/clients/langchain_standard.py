@@ -23,7 +23,7 @@ class TestChat(ChatModelIntegrationTests):
 
     @property
     def model_override_value(self) -> str:
-        return "gpt-4o"
+        return "stand-in-reasoning"
 
 
 class TestStructuredByFunction(TestChat):

@@ -77,7 +77,7 @@ http {{
 EACH = ("key", "user")
 POLICIES: dict[str, dict[str, Any]] = {
     "metrics": {},
-    "audit": {},
+    "audit": {"enabled": True},
     "usage": {"prices": [{"model": MODEL, "input": 2.5, "output": 10.0}]},
     "keys": {"rules": [{"model": "gpt-*"}]},
     "limits": {

@@ -49,6 +49,8 @@ class Connection(Protocol):
 
     has_left: bool
     is_read: bool
+    task: asyncio.Task[None]
+    """Answers the request."""
     on_leave: Callable[[], None] | None
 
 
@@ -69,12 +71,13 @@ class WhileConnected:
         self._left = False
 
     async def __aenter__(self) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._task = task
         if self._connection is None:
+            task = asyncio.current_task()
+            assert task is not None
+            self._task = task
             self._watcher = asyncio.create_task(self._watch())
             return
+        self._task = self._connection.task
         if self._connection.has_left:
             raise ClientLeft
         self._connection.on_leave = self._leave

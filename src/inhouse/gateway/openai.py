@@ -9,7 +9,7 @@ from inhouse.core.asgi import ClientLeft, Header, Receive, Scope, Send, WhileCon
 from inhouse.core.errors import InhouseError, Invalid, NotFound, Unauthenticated
 from inhouse.core.ids import new_id
 from inhouse.core.principal import Principal
-from inhouse.gateway import wire
+from inhouse.gateway import metrics, wire
 from inhouse.gateway.call import Call, Endpoint, Events
 from inhouse.gateway.gateway import Gateway
 from inhouse.gateway.multipart import model_of
@@ -79,6 +79,8 @@ class OpenAIApp:
         except ClientLeft:
             pass
         except InhouseError as error:
+            if answer.call is None:
+                metrics.refused(error.status)
             await answer.fail(error)
         except Exception:  # the edge of the request
             _log.exception("A request to a model failed.", extra={"request_id": answer.request_id})

@@ -100,7 +100,10 @@ class Area:
 
     def limit(self, path: str) -> int:
         """The largest body for a path, in bytes."""
-        return next(size for prefix, size in self._limits if path.startswith(prefix))
+        for prefix, size in self._limits:
+            if path.startswith(prefix):
+                return size
+        return 0
 
     def count(self, status: int) -> None:
         counter = self._requests.get(status)

@@ -13,6 +13,8 @@ from inhouse.core.asgi import CONNECTION
 
 MAX_HEAD_BYTES = 64 << 10
 MAX_HEAD_S = 15.0
+KEEP_ALIVE_S = 75.0
+"""A connection without a request is kept for so long: longer than clients and proxies keep theirs."""
 _NO_BODY = frozenset({204, 304})
 
 
@@ -24,12 +26,16 @@ class BoundedHttp(HttpToolsProtocol):
     """Closes connections whose request does not begin, or whose head does not end."""
 
     has_left = False
+    task: asyncio.Task[None]
+    """Answers the request."""
     on_leave: Callable[[], None] | None = None
     """Called when the client leaves before its answer is complete."""
 
     _head_bytes = 0
     _deadline = math.inf
     """When the head of a request has to be here, on the clock of the loop; infinite while none is awaited."""
+    _is_idle = False
+    """Whether the connection is only kept for a next request."""
     _timer: asyncio.TimerHandle | None = None
 
     @property
@@ -52,7 +58,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self._deadline is math.inf:
+        if self._deadline is math.inf or self._is_idle:
             return
         self._head_bytes += len(data)
         if self._head_bytes > MAX_HEAD_BYTES:
@@ -66,18 +72,37 @@ class BoundedHttp(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._deadline = math.inf
         super().on_headers_complete()
-        if self.cycle is not None:
-            self.cycle.__class__ = Cycle  # made by uvicorn a moment ago; its app has not begun to run
+
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self._deadline is math.inf:  # else the next head has begun already
+            self._is_idle = True
+            self._deadline = self.loop.time() + KEEP_ALIVE_S
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        cycle.__class__ = Cycle  # made by uvicorn a moment ago, and not begun
+        self.task = task = self.loop.create_task(cycle.run_asgi(app))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
 
     def _wait(self) -> None:
         """A head has to be here soon. The timer stays where it is and looks again, so that this costs nothing."""
         self._head_bytes = 0
+        self._is_idle = False
         self._deadline = self.loop.time() + MAX_HEAD_S
 
     def _look(self) -> None:
         now = self.loop.time()
         if now >= self._deadline:
-            self._give_up(b"408 Request Timeout")
+            if self._is_idle:
+                self.transport.close()
+            else:
+                self._give_up(b"408 Request Timeout")
         else:
             self._timer = self.loop.call_at(min(self._deadline, now + MAX_HEAD_S), self._look)
 

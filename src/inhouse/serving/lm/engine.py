@@ -14,12 +14,12 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
 from inhouse.core.errors import InhouseError, LimitExceeded, Unavailable
-from inhouse.serving.lm.network import Network, Part, Row
+from inhouse.serving.lm.network import Part, Past
 from inhouse.serving.lm.piece import Piece
 from inhouse.serving.lm.sampling import Chosen, Dice
 from inhouse.serving.lm.scheduler import Job, Portion, Scheduler
@@ -94,7 +94,7 @@ class _Writer:
     choice: "Choice"
     dice: Dice
     constraint: "Constraint | None"
-    row: Row | None = None
+    row: Past | None = None
     next: int = 0
     """The token that it reads in the next step: the last one it wrote."""
 
@@ -117,13 +117,13 @@ class Ticket:
     ignore_eos: bool = False
     constraint: "Constraint | None" = None
     writers: list[_Writer] = field(default_factory=list)
-    row: Row | None = None
+    row: Past | None = None
     seated_at: float = 0.0
     is_over: bool = False
 
-    def seat(self) -> None:
+    def seat(self, row: Past) -> None:
         self.seated_at = time.monotonic()
-        self.row = Row(self.job.tokens, self.adapter)
+        self.row = row
         seed = self.sampling.seed if self.sampling.seed is not None else secrets.randbits(62)
         for number, choice in enumerate(self.choices):
             dice = Dice(self.sampling, (seed + number) % (1 << 63), self.top_logprobs)
@@ -142,12 +142,32 @@ class Ticket:
         return len(self.ids), sum(choice.written for choice in self.choices)
 
 
+class Forward(Protocol):
+    """What computes the steps: the transformers library's networks, or others that keep the past their own way."""
+
+    @property
+    def context_length(self) -> int: ...
+    @property
+    def scores(self) -> int:
+        """How many tokens it gives scores to."""
+        ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def row(self, capacity: int, adapter: str = "") -> Past:
+        """Memory for a choice of at most so many tokens."""
+        ...
+
+    def step(self, parts: Sequence[Part]) -> "Tensor": ...
+
+
 class Engine:
     """Runs one network on a thread of its own, until `close`."""
 
     def __init__(
         self,
-        network: Network,
+        network: Forward,
         scheduler: Scheduler,
         *,
         ends: frozenset[int],
@@ -273,7 +293,8 @@ class Engine:
         with self._changed:
             new = self._scheduler.seat()
         for job in new:
-            self._tickets[job].seat()
+            ticket = self._tickets[job]
+            ticket.seat(self._network.row(job.tokens, ticket.adapter))
         writers = [
             (self._tickets[job], writer)
             for job in self._scheduler.writing()

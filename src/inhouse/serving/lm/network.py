@@ -10,7 +10,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch.nn import functional as F
@@ -29,6 +29,19 @@ ATTENTION = "inhouse_rows"
 
 class UnsupportedModel(Invalid):
     """The directory is no causal language model that can be run here."""
+
+
+class Past(Protocol):
+    """What one choice has read so far, in whatever form its network remembers it."""
+
+    @property
+    def adapter(self) -> str: ...
+    @property
+    def length(self) -> int: ...
+
+    def fork(self) -> "Past":
+        """Another one with the same past."""
+        ...
 
 
 class Row:
@@ -67,7 +80,7 @@ def _room(like: "Tensor", capacity: int) -> "Tensor":
 class Part:
     """The next tokens of one row."""
 
-    row: Row
+    row: Past
     ids: Sequence[int]
     wanted: bool = True
     """Whether somebody wants to know what comes after them."""
@@ -108,7 +121,9 @@ def _attend(
     start = 0
     for number, part in enumerate(step.parts):
         end = start + len(part.ids)
-        keys, values = part.row.extend(layer, key[:, :, start:end], value[:, :, start:end])
+        row = part.row
+        assert isinstance(row, Row)
+        keys, values = row.extend(layer, key[:, :, start:end], value[:, :, start:end])
         asked = query[:, :, start:end]
         if end - start == 1:
             answer[:, start:end] = _look_back(asked, keys, values, scaling, sliding_window)
@@ -179,8 +194,18 @@ class Network:
         finally:
             now.step = None
         for part in parts:
+            assert isinstance(part.row, Row)
             part.row.length += len(part.ids)
         return scores
+
+    def row(self, capacity: int, adapter: str = "") -> Row:
+        """Memory for a choice of at most so many tokens."""
+        return Row(capacity, adapter)
+
+    @property
+    def scores(self) -> int:
+        """How many tokens it gives scores to."""
+        return self.model.config.get_text_config().vocab_size
 
     def _forward(self, ids: Sequence[int], positions: Sequence[int], wanted: Sequence[int]) -> "Tensor":
         answer = self.model(

@@ -18,9 +18,9 @@ from inhouse.serving.lm.sections import sections_for
 from inhouse.serving.lm.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    from inhouse.serving.lm.adapters import Adapters
     from inhouse.serving.lm.constrain import Constraint, Constraints
-    from inhouse.serving.lm.engine import Stats, Ticket
-    from inhouse.serving.lm.network import Network
+    from inhouse.serving.lm.engine import Forward, Stats, Ticket
 
 WAITING = 128
 """How many requests may wait for one model before the next is refused."""
@@ -51,10 +51,11 @@ class TransformersRuntime:
             from inhouse.serving.lm.reranker import RerankerModel
 
             return RerankerModel(plan)
+        from inhouse.serving.lm.adapters import Adapters
         from inhouse.serving.lm.network import load
 
         network = load(plan.checkpoint.directory, dtype=plan.dtype)
-        loaded = TransformersLoaded(plan, network)
+        loaded = TransformersLoaded(plan, network, Adapters(network.model))
         for name, adapter in plan.adapters.items():
             loaded.add_adapter(name, adapter)
         return loaded
@@ -63,8 +64,15 @@ class TransformersRuntime:
 class TransformersLoaded:
     """A model in memory with its engine, and the adapters at hand."""
 
-    def __init__(self, plan: Plan, network: "Network", *, waiting: int = WAITING, threads: int = 0) -> None:
-        from inhouse.serving.lm.adapters import Adapters
+    def __init__(
+        self,
+        plan: Plan,
+        network: "Forward",
+        adapters: "Adapters | None" = None,
+        *,
+        waiting: int = WAITING,
+        threads: int = 0,
+    ) -> None:
         from inhouse.serving.lm.engine import Engine
 
         directory = plan.checkpoint.directory
@@ -73,9 +81,9 @@ class TransformersLoaded:
         self.vocabulary = Vocabulary(directory)
         self.prompter = Prompter(directory, self.vocabulary, context_length=self.context_length)
         self.defaults = recommended(directory)
-        self.ends = end_tokens(directory, self.vocabulary, network.model.config.to_dict())
-        self._scores: int = network.model.config.get_text_config().vocab_size
-        self._adapters = Adapters(network.model)
+        self.ends = end_tokens(directory, self.vocabulary, plan.checkpoint.config)
+        self._scores = network.scores
+        self._adapters = adapters
         self._names: set[str] = set()
         self._constraints: Constraints | None = None
         self._preparing = threading.Lock()
@@ -97,12 +105,16 @@ class TransformersLoaded:
         return TransformersModel(self, adapter)
 
     def add_adapter(self, name: str, adapter: Adapter) -> None:
-        self.engine.run(lambda: self._adapters.add(name, adapter.directory))
+        adapters = self._adapters
+        if adapters is None:
+            raise AdapterUnknown(f"{self.name!r} takes no adapters while it runs.")
+        self.engine.run(lambda: adapters.add(name, adapter.directory))
         self._names.add(name)
 
     def remove_adapter(self, name: str) -> None:
         self._names.discard(name)
-        self.engine.run(lambda: self._adapters.remove(name))
+        if (adapters := self._adapters) is not None:
+            self.engine.run(lambda: adapters.remove(name))
 
     async def close(self) -> None:
         await asyncio.to_thread(self.engine.close)
@@ -193,7 +205,7 @@ class TransformersModel:
         return Job(prompt, limit, request.choices)
 
 
-def _pace(network: "Network") -> dict[str, int]:
+def _pace(network: "Forward") -> dict[str, int]:
     """How much is read in one step: an accelerator reads much more in the time of a token."""
     return {"chunk": 64, "long_chunk": 512} if network.device.type == "cpu" else {"chunk": 512, "long_chunk": 4096}
 

@@ -15,7 +15,6 @@ collect_ignore = [] if os.environ.get("CONFORMANCE") == "long" else ["clients"]
 # What the clients' own tests ask for: other names of one model.
 ALIASES = (
     "gpt-3.5-turbo-instruct",
-    "gpt-4o",
     "gpt-4o-transcribe",
     "gpt-6-astra",
     "gpt-image-1.5",

@@ -34,10 +34,10 @@ AT_LEAST = {"chat": 30, "completions": 24, "embeddings": 11, "models": 12, "mode
 
 
 @pytest.fixture(scope="module")
-def suite(endpoint: Endpoint) -> Path:
-    """The suite, with our key in the place of its own, and limits of one token in the place of none."""
+def suite() -> Path:
+    """The suite, with a key that can be set, and limits of one token in the place of none."""
     root = source(VERSION)
-    replace(root / "tests" / "conftest.py", r'(?m)^api_key = ".*"$', f'api_key = "{endpoint.key}"')
+    replace(root / "tests" / "conftest.py", r"(?m)^api_key = .*$", 'api_key = os.environ["TEST_API_KEY"]')
     replace(root / FILES["chat"], r"(max_(?:completion_)?tokens)=0", r"\1=1")  # OpenAI itself refuses 0
     return root
 
@@ -54,6 +54,8 @@ def test_the_official_suite_passes(
     options = ("-o", "addopts=", "-k", OURS.get(name, "create"), FILES[name])
     command = pytest_command(python("openai", *NEEDS), report, *options)
 
-    found = cases(command, report, cwd=suite, environ={"TEST_API_BASE_URL": endpoint.url})
+    environ = {"TEST_API_BASE_URL": endpoint.url, "TEST_API_KEY": endpoint.key}
+
+    found = cases(command, report, cwd=suite, environ=environ)
 
     expect(found, subtests, at_least=AT_LEAST.get(name, 6))

@@ -10,6 +10,7 @@ from inhouse.apps import schemas as apps
 from inhouse.client import types
 from inhouse.data import schemas as data
 from inhouse.gateway import schemas as gateway
+from inhouse.gateway.audit import schemas as audit
 from inhouse.knowledge import schemas as knowledge
 from inhouse.loop import schemas as loop
 from inhouse.models import schemas as models
@@ -63,6 +64,8 @@ SHAPES: dict[type, type[BaseModel]] = {
     types.GatewayModel: gateway.ModelOut,
     types.Prompt: gateway.PromptOut,
     types.Usage: gateway.UsageOut,
+    types.KeptRequest: audit.RequestOut,
+    types.KeptRequestDetail: audit.RequestDetail,
     types.Me: access.Me,
     types.User: access.UserOut,
     types.Key: access.KeyOut,

@@ -1,4 +1,4 @@
-"""`inhouse gateway`: policies, models, prompts and usage."""
+"""`inhouse gateway`: policies, models, prompts, usage and requests."""
 
 import json
 import time
@@ -29,6 +29,15 @@ _USAGE = {
     "prompt_tokens": "Read",
     "completion_tokens": "Written",
     "cost": "Cost",
+}
+_REQUESTS = {
+    "time": "Time",
+    "request_id": "Request",
+    "user": "User",
+    "model": "Model",
+    "status": "Status",
+    "error": "Error",
+    "total_s": "Seconds",
 }
 
 
@@ -165,6 +174,36 @@ def usage(
     if by == "hour" and connection.output != "json":
         used = [{**one, "name": f"{datetime.fromtimestamp(int(one['name'])):%Y-%m-%d %H:%M}"} for one in used]
     show(connection.output, used, _USAGE)
+
+
+@commands.command()
+def requests(
+    context: typer.Context,
+    request_id: str = typer.Argument("", help="Show one request with what was asked and answered."),
+    key: str = typer.Option("", help="Of one key."),
+    user: str = typer.Option("", help="Of one user."),
+    model: str = typer.Option("", help="To one model."),
+    status: str = typer.Option("", help="ok, error, or a number such as 429."),
+    text: str = typer.Option("", help="A text in the request or the answer."),
+    hours: float | None = typer.Option(None, help="Of the last so many hours."),
+    limit: int = typer.Option(50, min=1, max=10_000, help="How many."),
+) -> None:
+    """Show the requests that the audit kept, newest first."""
+    connection: Connection = context.obj
+    gateway = connection.client.gateway
+    if request_id:
+        show("json", gateway.request(request_id), {})
+        return
+    since = None if hours is None else time.time() - hours * 3600
+    found = gateway.requests(since=since, key=key, user=user, model=model, status=status, text=text, limit=limit)
+    if connection.output == "json":
+        show("json", found, {})
+        return
+    show("table", [{**one, "time": _moment(one["time"])} for one in found], _REQUESTS)
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).isoformat(" ", "milliseconds")
 
 
 def _settings(words: list[str]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from inhouse.client.http import Http
-from inhouse.client.types import GatewayModel, GatewayState, Policy, Prompt, Usage
+from inhouse.client.types import GatewayModel, GatewayState, KeptRequest, KeptRequestDetail, Policy, Prompt, Usage
 
 UsageBy = Literal["key", "user", "team", "model", "target", "arm", "hour"]
 
@@ -69,3 +69,32 @@ class Gateway:
     def usage(self, by: UsageBy = "model", *, start: float | None = None, end: float | None = None) -> Sequence[Usage]:
         """What was used between two times (unix seconds), in whole hours; the most used first."""
         return self._http.send("GET", "gateway", "usage", params={"by": by, "from": start, "to": end})["items"]
+
+    def requests(
+        self,
+        *,
+        since: float | None = None,
+        until: float | None = None,
+        key: str = "",
+        user: str = "",
+        model: str = "",
+        status: str = "",
+        text: str = "",
+        limit: int = 50,
+    ) -> Sequence[KeptRequest]:
+        """Requests that the audit kept, newest first. `status` is `ok`, `error` or a number."""
+        wanted = {"since": since, "until": until, "key": key, "user": user, "model": model, "status": status}
+        found: list[KeptRequest] = []
+        cursor = ""
+        while len(found) < limit:
+            params = {**wanted, "text": text, "limit": min(limit - len(found), 500), "cursor": cursor}
+            page = self._http.get("gateway", "requests", **params)
+            found += page["items"]
+            cursor = page["next"]
+            if not cursor:
+                break
+        return found
+
+    def request(self, request_id: str) -> KeptRequestDetail:
+        """One request, with what was asked and answered."""
+        return self._http.get("gateway", "requests", request_id)

@@ -526,3 +526,38 @@ class Usage(TypedDict):
     prompt_tokens: int
     completion_tokens: int
     cost: float
+
+
+class KeptRequest(TypedDict):
+    """A request to a model that the audit kept."""
+
+    time: float
+    request_id: str
+    status: int
+    key: str
+    user: str
+    team: str
+    endpoint: str
+    model: str
+    target: str
+    arm: str
+    error: str
+    attempts: int
+    cache: str
+    prompt_tokens: int
+    completion_tokens: int
+    estimated: bool
+    cost: float | None
+    queued_s: float
+    first_token_s: float
+    total_s: float
+    stream: bool
+    flags: list[str]
+
+
+class KeptRequestDetail(KeptRequest):
+    """One request, with what was asked and answered."""
+
+    request: Any
+    response: Any
+    cut: bool

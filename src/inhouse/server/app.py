@@ -19,6 +19,8 @@ from inhouse.core.errors import Conflict, InhouseError
 from inhouse.core.settings import Settings
 from inhouse.data import api as data_api
 from inhouse.gateway import api as gateway_api
+from inhouse.gateway.audit import api as audit_api
+from inhouse.gateway.audit.search import AuditLog
 from inhouse.gateway.openai import OpenAIApp, openai_error
 from inhouse.knowledge import api as knowledge_api
 from inhouse.loop import api as loop_api
@@ -96,6 +98,7 @@ def routers(house: House) -> list[APIRouter]:
         serving_api.router(house.deployments, house.predictor),
         gateway_api.router(house.gateway),
         gateway_api.management(house.gateway, house.configuration, house.prompts, house.ledger),
+        audit_api.router(AuditLog(house.settings.home)),
         language_models_api.router(house.language_models),
         knowledge_api.router(house.knowledge),
         workflow_api.router(house.workflows, house.traces),

@@ -186,6 +186,7 @@ def test_a_share_of_nothing_keeps_nothing(house: House) -> None:
 
 
 def test_a_changed_line_shows(house: House) -> None:
+    house.start(chain=True)
     for _ in range(3):
         house.ask()
         house.rows()
@@ -199,12 +200,13 @@ def test_a_changed_line_shows(house: House) -> None:
 
 
 def test_the_chain_goes_on_after_a_restart_and_a_torn_line(house: House) -> None:
+    house.start(chain=True)
     house.ask()
     house.policy.close()
     [segment] = segments(house.home / "audit" / "default")
     with (house.home / "audit" / "default" / segment.name).open("ab") as file:
         file.write(b'{"time":1,"requ')
-    house.start()
+    house.start(chain=True)
     house.ask()
 
     assert len(house.rows()) == 2

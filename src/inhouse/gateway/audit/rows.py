@@ -1,19 +1,23 @@
 """One request to a model as one line of JSON, chained to the line before it."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from inhouse.core.logs import redact as redact_keys
-from inhouse.gateway import chunks
+from inhouse.gateway import chunks, wire
 from inhouse.gateway.call import Call, Outcome
 from inhouse.gateway.pii import redact
 
-_DIGEST_BYTES = 16
+_DIGEST_LETTERS = 40
 _CHAINED = b',"chain":"'
+_CHAIN = re.compile(rb',"chain":"([0-9a-f]*)"}\n?\Z')
 _JSON = b"application/json"
+_EVENT = b"data: "
+_DONE = b"\n\n" + wire.DONE
 _encode = msgspec.json.Encoder().encode
 _NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 NOTHING = msgspec.Raw(b"null")
@@ -50,7 +54,7 @@ class Row(msgspec.Struct, omit_defaults=True):
     """Rules of the guard that matched."""
     request: msgspec.Raw = NOTHING
     response: msgspec.Raw = NOTHING
-    """The answer: a JSON document, or as JSON text the events of a stream."""
+    """The answer: a JSON document, or a list of the events of a stream, or text where it is neither."""
     cut: bool = False
     """Whether a body was too long to keep all of it."""
 
@@ -111,24 +115,37 @@ def _kept(row: Row, data: bytes, bodies: Bodies, *, is_checked: bool) -> msgspec
         row.cut = True
         return _text(data[: bodies.max_bytes])
     if not is_checked:
-        if not data.startswith((b"{", b"[")):
-            return _text(data)
+        document = _listed(data) if data.startswith(_EVENT) else data
         try:
-            msgspec.json.decode(data, type=msgspec.Raw)
+            msgspec.json.decode(document, type=msgspec.Raw)
         except _NOT_JSON:
             return _text(data)
+        data = document
     return msgspec.Raw(data.replace(b"\n", b" ") if b"\n" in data else data)
+
+
+def _listed(stream: bytes) -> bytes:
+    """The events of a whole stream as a list: that is far cheaper to write than one long text."""
+    return b"[%b]" % stream.removesuffix(_DONE)[len(_EVENT) :].replace(b"\n\n" + _EVENT, b",")
 
 
 def _text(data: bytes) -> msgspec.Raw:
     return msgspec.Raw(_encode(data.decode(errors="ignore")))
 
 
-def line(row: Row, previous: str) -> tuple[bytes, str]:
+def line(row: Row) -> bytes:
+    return _encode(row) + b"\n"
+
+
+def chained(row: Row, previous: str) -> tuple[bytes, str]:
     """The line of a row, and its place in the chain: a digest over it and everything before it."""
     data = _encode(row)[:-1]
-    chain = hashlib.blake2b(data, digest_size=_DIGEST_BYTES, key=previous.encode()).hexdigest()
+    chain = _digest(data, previous)
     return b'%b%b%b"}\n' % (data, _CHAINED, chain.encode()), chain
+
+
+def _digest(data: bytes, previous: str) -> str:
+    return hashlib.sha256(b"%b%b" % (previous.encode(), data)).hexdigest()[:_DIGEST_LETTERS]
 
 
 def first_line(segment: str, previous: str) -> bytes:
@@ -138,23 +155,22 @@ def first_line(segment: str, previous: str) -> bytes:
 
 def chain_of(found: bytes) -> str:
     """What a line says its place in the chain is; empty for none."""
-    _, mark, rest = found.rpartition(_CHAINED)
-    return rest.rstrip(b'"}\r\n').decode(errors="replace") if mark else ""
+    mark = _CHAIN.search(found)
+    return mark[1].decode() if mark else ""
 
 
 def is_next(found: bytes, previous: str) -> bool:
     """Whether a line is unchanged, and the one that followed."""
     data = found.rpartition(_CHAINED)[0]
-    return hashlib.blake2b(data, digest_size=_DIGEST_BYTES, key=previous.encode()).hexdigest() == chain_of(found)
+    return _digest(data, previous) == chain_of(found)
 
 
 def shown(kept: msgspec.Raw) -> Any:
     """A kept body for reading: of a stream, the answer that it says. None where there is none."""
     body = msgspec.json.decode(kept)
-    if not isinstance(body, str):
-        return body
-    if body.startswith("data:"):
-        whole = chunks.assemble((body.encode(),))
-        if whole is not None:
-            return msgspec.json.decode(whole)
-    return redact_keys(body)
+    if isinstance(body, str):
+        return redact_keys(body)
+    if isinstance(body, list):
+        whole = chunks.assemble([*(wire.frame(_encode(event)) for event in body), wire.DONE])
+        return body if whole is None else msgspec.json.decode(whole)
+    return body

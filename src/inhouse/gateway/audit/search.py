@@ -90,7 +90,7 @@ class AuditLog:
         raise RequestNotFound(f"The audit has no request {request_id!r}.", hint="It may be too old, or was not kept.")
 
     def verify(self, workspace_id: str) -> str:
-        """The first place where the chain of lines is broken: `segment:line`; empty if it is whole."""
+        """The first place where the chain of lines is broken or missing, as `segment:line`; empty if it is whole."""
         directory = self._directory(workspace_id)
         last = ""
         for number, segment in enumerate(segments(directory)):

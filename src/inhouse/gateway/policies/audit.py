@@ -24,12 +24,15 @@ class AuditSettings(Settings):
     max_bytes: int = Field(
         default=10 << 30, ge=1 << 20, le=1 << 44, description="Disk space; the oldest requests make room."
     )
+    chain: bool = Field(
+        default=False, description="Chain each request to the one before, so that later changes of the files show."
+    )
     mask: bool = Field(default=False, description="Leave e-mail addresses, numbers and keys out of what is kept.")
 
 
 @policy("audit", order=8, settings=AuditSettings)
 class Audit(Policy[AuditSettings]):
-    """Writes requests behind the answers, each line chained to the one before, so that changes show."""
+    """Writes requests behind the answers, on a thread of its own."""
 
     def __init__(self, surroundings: Surroundings) -> None:
         super().__init__(surroundings)
@@ -45,6 +48,7 @@ class Audit(Policy[AuditSettings]):
         if self.journal is not None:
             self.journal.keeping = Keeping(
                 Bodies(settings.max_body_bytes, settings.mask) if settings.bodies else None,
+                settings.chain,
                 settings.retention_days,
                 settings.max_bytes,
             )

@@ -424,6 +424,16 @@ async def test_an_answer_over_the_limit_is_given_up() -> None:
     assert asked.line.is_aborted
 
 
+async def test_an_answer_past_its_deadline_is_given_up() -> None:
+    asked = Asked().hear(CHUNKED + b"\r\n2\r\nok\r\n")
+    answer = await asked.answer()
+
+    with pytest.raises(EndpointTimedOut) as raised:
+        await answer.read(100, deadline=asyncio.get_running_loop().time() - 1)
+    assert raised.value.details == {"phase": "total"}
+    assert asked.line.is_aborted
+
+
 @pytest.mark.parametrize("limit", [4, 5])
 async def test_the_limit_is_exact(limit: int) -> None:
     answer = await Asked().hear(VALID["length"][0]).answer()

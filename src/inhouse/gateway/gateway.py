@@ -283,6 +283,8 @@ class Gateway:
         self._beside = {}
         for workspace_id in list(self._workspaces):
             self._fill(workspace_id, self._workspaces[workspace_id])
+        if DEFAULT_WORKSPACE not in self._workspaces:
+            self._open(DEFAULT_WORKSPACE)  # now, rather than under the first request
 
     def _workspace(self, workspace_id: str) -> _Workspace:
         workspace = self._workspaces.get(workspace_id)

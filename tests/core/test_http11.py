@@ -530,3 +530,27 @@ async def test_a_slow_reader_is_no_reason_to_give_the_other_side_up() -> None:
     assert len(await answer.part()) == 300_000
     with pytest.raises(EndpointTimedOut):
         await answer.part()
+
+
+async def test_a_connection_is_kept_when_an_answer_ends_soon_after_its_reader_had_enough() -> None:
+    asked = Asked().hear(CHUNKED + b"\r\n2\r\nok\r\n")
+    answer = await asked.answer()
+    await answer.part()
+
+    answer.finish()
+    asked.hear(b"4\r\nlate\r\n0\r\n\r\n")
+
+    assert asked.keeper.released == [asked.connection]
+    assert await answer.part() == b""
+
+
+async def test_an_answer_that_does_not_end_after_its_reader_had_enough_is_given_up() -> None:
+    asked = Asked().hear(CHUNKED + b"\r\n2\r\nok\r\n")
+    answer = await asked.answer()
+
+    answer.finish()
+    for _ in range(100):
+        asked.hear(b"4\r\nlate\r\n")
+
+    await asyncio.wait_for(asked.line.aborted.wait(), 5)
+    assert asked.keeper.released == []

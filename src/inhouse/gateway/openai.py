@@ -5,7 +5,17 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from inhouse.core.asgi import ClientLeft, Header, Receive, Scope, Send, WhileConnected, read_body, send_json
+from inhouse.core.asgi import (
+    BodyTooLarge,
+    ClientLeft,
+    Header,
+    Receive,
+    Scope,
+    Send,
+    WhileConnected,
+    read_body,
+    send_json,
+)
 from inhouse.core.errors import InhouseError, Invalid, NotFound, Unauthenticated
 from inhouse.core.ids import new_id
 from inhouse.core.principal import Principal
@@ -47,7 +57,10 @@ class RequestFailed(InhouseError):
 
 
 class OpenAIApp:
-    """Serves models to any OpenAI client. The server puts the `Principal` into `scope["principal"]`."""
+    """Serves models to any OpenAI client. The server puts the `Principal` into `scope["principal"]`.
+
+    Text may have up to `max_body_bytes`, files and requests with images in them up to `max_upload_bytes`.
+    """
 
     routes: tuple[tuple[str, str, str | None], ...] = (
         ("GET", _MODELS, "chat:run"),
@@ -89,8 +102,11 @@ class OpenAIApp:
     async def _answer(self, endpoint: Endpoint, scope: Scope, receive: Receive, answer: "_Answer") -> None:
         who = _caller(scope)
         headers = _Headers(scope["headers"])
-        limit = self._max_upload_bytes if endpoint in _UPLOADS else self._max_body_bytes
-        body = await read_body(receive, limit)
+        body = await read_body(receive, self._max_upload_bytes)
+        if len(body) > self._max_body_bytes and endpoint not in _UPLOADS and b";base64," not in body:
+            raise BodyTooLarge(
+                f"The request is larger than {self._max_body_bytes / 1_000_000:g} MB.", hint="Send less text."
+            )
         if endpoint is Endpoint.MODERATIONS:
             await answer.json(await self._moderate(who, body, answer))
             return

@@ -38,6 +38,7 @@ from inhouse.workflow import api as workflow_api
 
 PORTS_TRIED = 50
 JSON_LIMIT = 4 << 20
+MEDIA_LIMIT = 32 << 20
 
 
 class PortTaken(Conflict):
@@ -60,13 +61,13 @@ def create_app(house: House) -> Door:
             "/healthz": api,
             "/readyz": api,
             "/metrics": api,
-            "/v1": OpenAIApp(house.gateway, max_body_bytes=JSON_LIMIT, max_upload_bytes=upload),
+            "/v1": OpenAIApp(house.gateway, max_body_bytes=JSON_LIMIT, max_upload_bytes=MEDIA_LIMIT),
             "/predict": data_plane,
             "/health": data_plane,
         },
         house.identity,
         hosts=frozenset(host.lower() for host in hosts),
-        limits={"/api/v1/datasets": upload, "/api/v1/knowledge": upload, "/v1/audio": upload, "": JSON_LIMIT},
+        limits={"/api/v1/datasets": upload, "/api/v1/knowledge": upload, "/v1": MEDIA_LIMIT, "": JSON_LIMIT},
         renderers={"/v1": _as_openai},
         data_planes=frozenset({"/v1", "/predict", "/health"}),
     )

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -26,6 +26,8 @@ Judge = Callable[[Sequence[str]], Awaitable[str]]
 
 class ContentFiltered(Invalid):
     """A rule does not let the text through."""
+
+    status: ClassVar[int] = 400
 
 
 def filtered(rule: str, where: str) -> ContentFiltered:

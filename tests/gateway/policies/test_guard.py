@@ -176,6 +176,17 @@ async def test_a_stream_without_matches_passes_as_it_came() -> None:
     assert b"".join(blocks) == b"".join(await all_of(Reply(events=stream("Hello", " there", ", you."))))
 
 
+async def test_an_expression_holds_back_only_what_may_match() -> None:
+    rule = {"name": "project", "kind": "regex", "patterns": [r"project \w+ is secret"]}
+    pieces = ["The ", "project ", "x", " was", " never."]
+
+    blocks = await all_of(await ask(guard(rule), chat("hi"), Reply(events=stream(*pieces))))
+
+    said_in = [msgspec.json.decode(data)["choices"][0]["delta"] for data in wire.frames(b"".join(blocks))[:-1]]
+    texts = [delta["content"] for delta in said_in if delta.get("content")]
+    assert texts == ["The ", "project x was", " never."]
+
+
 async def test_a_word_cut_in_pieces_ends_the_stream() -> None:
     inner = stream("This is fine. ", "That is for", "bid", "den fruit", ", and more.")
 

@@ -13,6 +13,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from inhouse.core.errors import Misconfigured
+from inhouse.gateway.beginnings import beginnings
 from inhouse.gateway.call import Call, Endpoint, Reply
 from inhouse.gateway.guarded import (
     Guarded,
@@ -123,8 +124,9 @@ class GuardRule(BaseModel):
         if self.kind != "regex":
             return ()
         flags = "i" if self.ignore_case else "-i"
+        sources = [f"(?{flags}:{source})" for source in self.patterns]
         try:
-            return tuple(Pattern(f"(?{flags}:{source})", label=label) for source in self.patterns)
+            return tuple(Pattern(source, label=label, tail=beginnings(source)) for source in sources)
         except BadPattern as error:
             raise ValueError(error.message) from error
 

@@ -1,4 +1,3 @@
-import asyncio
 import os
 from pathlib import Path
 from typing import Any
@@ -205,22 +204,6 @@ def test_a_bad_file_keeps_the_old_settings(configuration: Configuration, file: F
     file.write(FileSettings())
     configuration.watch()
     assert (configuration.file_error, configuration.policies("default")) == ("", {})
-
-
-async def test_the_file_is_followed(sqlite: Database, file: File):
-    loop, heard = asyncio.get_running_loop(), asyncio.Event()
-
-    def changed() -> None:
-        loop.call_soon_threadsafe(heard.set)
-
-    configuration = Configuration(sqlite, file=file.path, read=file.read, changed=changed)
-    following = asyncio.create_task(configuration.follow(every_s=0))
-
-    file.write(FileSettings(policies={"limits": LIMITS}))
-    await asyncio.wait_for(heard.wait(), 5)
-
-    assert requests_per_minute(configuration) == 60
-    following.cancel()
 
 
 def test_a_file_that_could_not_be_taken_over_is_tried_again(sqlite: Database, file: File):

@@ -1,6 +1,5 @@
 """What administrators set: settings of policies and routes of models, from the settings file and from the database."""
 
-import asyncio
 import importlib.resources
 import logging
 import os
@@ -122,15 +121,6 @@ class Configuration:
             raise
         _log.info("%s has changed and is in force.", self._file)
         return True
-
-    async def follow(self, *, every_s: float = 1.0) -> None:
-        """Watch until cancelled."""
-        while True:
-            await asyncio.sleep(every_s)
-            try:
-                await asyncio.to_thread(self.watch)
-            except Exception:  # the edge of a job: it goes on
-                _log.exception("The settings file could not be taken over.")
 
     def policies(self, workspace_id: str) -> Mapping[str, Settings]:
         """The settings of the policies that have any."""

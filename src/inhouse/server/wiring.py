@@ -22,6 +22,7 @@ from inhouse.core.jobs import Jobs
 from inhouse.core.principal import Principal
 from inhouse.core.secrets import Secrets
 from inhouse.core.settings import SETTINGS_FILE, Settings, load_settings
+from inhouse.core.settings import Gateway as GatewaySettings
 from inhouse.data.datasets import Datasets
 from inhouse.gateway import pulse
 from inhouse.gateway.configuration import Configuration
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 _RETRY_S = 15.0
+_LOOK_S = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -60,6 +62,21 @@ class _RegisteredModels:
 
     def resolve(self, workspace_id: str, name: str, version: int) -> Path:
         return self._registry.directory(Principal.system(workspace_id), name, version)
+
+
+class NotAnEncoder(Invalid):
+    """A policy names a model that does something else."""
+
+
+class _SettingsFile:
+    """The settings as the file says them now, for what can change while the server runs."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.latest = settings
+
+    def gateway(self) -> GatewaySettings:
+        self.latest = load_settings()
+        return self.latest.gateway
 
 
 class _Classifiers:
@@ -87,10 +104,6 @@ class _Encoders:
         return vectors
 
 
-class NotAnEncoder(Invalid):
-    """A policy names a model that does something else."""
-
-
 @dataclass(frozen=True, slots=True)
 class House:
     """Every room of a running server."""
@@ -107,6 +120,7 @@ class House:
     pool: Pool
     predictor: Predictor
     language_models: LanguageModels
+    file: _SettingsFile
     configuration: Configuration
     prompts: Prompts
     ledger: Ledger
@@ -159,11 +173,12 @@ def _join(settings: Settings, db: Database, closing: AsyncExitStack) -> House:
     language_models = LanguageModels(
         db, home / "cache", configured=settings.language_models, changed=lambda: bus.publish("gateway")
     )
+    file = _SettingsFile(settings)
     configuration = Configuration(
         db,
         settings.gateway,
         file=SETTINGS_FILE,
-        read=lambda: load_settings().gateway,
+        read=file.gateway,
         changed=lambda: bus.publish("gateway"),
     )
     prompts = Prompts(db, changed=lambda: bus.publish("prompts"))
@@ -214,6 +229,7 @@ def _join(settings: Settings, db: Database, closing: AsyncExitStack) -> House:
         pool=pool,
         predictor=predictor,
         language_models=language_models,
+        file=file,
         configuration=configuration,
         prompts=prompts,
         ledger=ledger,
@@ -262,7 +278,7 @@ async def _start(house: House, closing: AsyncExitStack) -> None:
     await house.language_models.start()
     warming = asyncio.create_task(asyncio.to_thread(house.knowledge.warm))
     closing.push_async_callback(asyncio.gather, warming)
-    _run(house.configuration.follow(), closing)
+    _run(_follow_settings(house), closing)
     _run(pulse.watch(), closing)
     if house.settings.llm.url and not await _attach_language_model(house):
         _run(_keep_attaching(house), closing)
@@ -289,6 +305,17 @@ def _run(work: Coroutine[None, None, None], closing: AsyncExitStack) -> None:
         await asyncio.gather(task, return_exceptions=True)
 
     closing.push_async_callback(stop)
+
+
+async def _follow_settings(house: House) -> None:
+    """Take over what changes in the settings file."""
+    while True:
+        await asyncio.sleep(_LOOK_S)
+        try:
+            if await asyncio.to_thread(house.configuration.watch):
+                await house.language_models.configure(house.file.latest.language_models)
+        except Exception:  # the edge of a job: it goes on
+            _log.exception("The settings file could not be taken over.")
 
 
 async def _attach_language_model(house: House) -> bool:

@@ -163,7 +163,7 @@ class Guarded:
         self._texts = texts
         self._judge = judge
         self._choices: dict[int, _Choice] = {}
-        self._head: dict[str, Any] = {}
+        self._latest: dict[str, Any] = {}
         self._ready = b""
         self._has_spoken = False
         self._is_over = False
@@ -224,7 +224,7 @@ class Guarded:
         choices = chunk.get("choices")
         if not isinstance(choices, list) or not choices:
             return event
-        self._head = {name: value for name, value in chunk.items() if name not in ("choices", "usage")}
+        self._latest = chunk
         is_changed = False
         for number, choice in enumerate(choices, 1):
             is_changed |= await self._choice(choice)
@@ -351,6 +351,11 @@ class Guarded:
             if self._texts.blocked:
                 return b"".join(out) + self._stopped([])
         return b"".join(out)
+
+    @property
+    def _head(self) -> dict[str, Any]:
+        """What all events of the stream have in common."""
+        return {name: value for name, value in self._latest.items() if name not in ("choices", "usage")}
 
     def _stopped(self, choices: Sequence[dict[str, Any]]) -> bytes:
         """The end of an answer that a rule stops: every choice ends here."""

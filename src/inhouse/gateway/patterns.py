@@ -95,6 +95,17 @@ class Patterns:
             return None
         return _joined((pattern.tail for pattern in self._patterns), end=r"\z")
 
+    @cached_property
+    def _anything(self) -> Any:
+        if self._any is None or self._tail is None:
+            return None
+        tails = "|".join(f"(?:{pattern.tail})" for pattern in self._patterns)
+        return _joined((*(pattern.source for pattern in self._patterns), rf"(?:{tails})\z"))
+
+    def is_clear(self, text: bytes, start: int) -> bool:
+        """Whether none of them matches from `start` on, nor begins to: what most pieces of a stream are."""
+        return self._anything is not None and self._anything.search(text, start) is None
+
     def may_match(self, text: bytes, start: int) -> bool:
         """Whether any of them may match from `start` on."""
         return self._any is None or self._any.search(text, start) is not None

@@ -49,6 +49,8 @@ class Sieve:
         if not text or self.blocked:
             return ""
         self._text += text.encode(errors="replace")
+        if self._rules.patterns.is_clear(self._text, self._decided):
+            return self._all()
         return self._out(self._rules.patterns.open_at(self._text, self._decided))
 
     def close(self) -> str:
@@ -59,6 +61,12 @@ class Sieve:
         """Let a whole text through."""
         self._text += text.encode(errors="replace")
         return self.close()
+
+    def _all(self) -> str:
+        out = self._text[self._sent :]
+        self._text = self._text[-1:]
+        self._sent = self._decided = len(self._text)
+        return out.decode(errors="replace")
 
     def _out(self, stop: int) -> str:
         text, sent = self._text, self._sent

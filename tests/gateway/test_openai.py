@@ -29,9 +29,9 @@ HI = [{"role": "user", "content": "hi"}]
 
 
 @asynccontextmanager
-async def running(gateway: Gateway, principal: Principal | None) -> AsyncIterator[str]:
+async def running(gateway: Gateway, principal: Principal | None, *, ping_s: float = 15.0) -> AsyncIterator[str]:
     """The app under a real server, behind the sign-in that our server does; gives the base URL."""
-    app = OpenAIApp(gateway)
+    app = OpenAIApp(gateway, ping_s=ping_s)
 
     async def signed_in(scope: Scope, receive: Receive, send: Send) -> None:
         await app({**scope, "principal": principal}, receive, send)
@@ -249,6 +249,46 @@ async def test_a_client_that_leaves_before_the_first_token_hangs_up_too(
 
     async with asyncio.timeout(1):
         await upstream.hung_up.wait()
+
+
+async def test_a_silent_stream_gets_comments_that_clients_skip(
+    gateway: Gateway, principal: Principal, upstream: ScriptedUpstream
+):
+    await gateway.connect(principal, "lab", upstream.url)
+    late = streams(0.5, chunk({"content": "Late"}), 0.5, chunk({}, "stop"), event(b"[DONE]"))
+    upstream.script(late, late)
+
+    async with (
+        running(gateway, principal, ping_s=0.1) as url,
+        httpx.AsyncClient(base_url=url, trust_env=False) as http,
+        openai.AsyncOpenAI(base_url=url, api_key="ih_test", max_retries=0) as client,
+    ):
+        raw = (await http.post("chat/completions", json={"model": "told", "messages": HI, "stream": True})).text
+        chunks = [one async for one in await client.chat.completions.create(model="told", messages=HI, stream=True)]
+
+    before, _, after = raw.partition("Late")
+    assert before.startswith(": ping\n\n")
+    assert ": ping\n\n" in after
+    assert raw.endswith("data: [DONE]\n\n")
+    assert [chunk.choices[0].delta.content for chunk in chunks] == ["Late", None]
+
+
+async def test_a_stream_that_fails_after_comments_ends_with_the_error(
+    gateway: Gateway, principal: Principal, upstream: ScriptedUpstream
+):
+    await gateway.connect(principal, "lab", upstream.url)
+    upstream.script(streams(0.5, event({"error": {"message": "sk-secret"}})))
+    upstream.script(*[fails(400)] * 4)
+
+    async with (
+        running(gateway, principal, ping_s=0.1) as url,
+        httpx.AsyncClient(base_url=url, trust_env=False) as http,
+    ):
+        raw = (await http.post("chat/completions", json={"model": "told", "messages": HI, "stream": True})).text
+
+    *comments, error = [line for line in raw.split("\n\n") if line]
+    assert set(comments) == {": ping"}
+    assert json.loads(error.removeprefix("data: "))["error"]["type"] == "invalid_request_error"
 
 
 @pytest.mark.parametrize(

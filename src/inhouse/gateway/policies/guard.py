@@ -15,15 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from inhouse.core.errors import Misconfigured
 from inhouse.gateway.beginnings import beginnings
 from inhouse.gateway.call import Call, Endpoint, Reply
-from inhouse.gateway.guarded import (
-    Guarded,
-    Judge,
-    Texts,
-    answer_texts,
-    filtered,
-    guarded_body,
-    request_texts,
-)
+from inhouse.gateway.guarded import Texts, answer_texts, filtered, guarded_body, request_texts
+from inhouse.gateway.guarded_events import Guarded, Judge
 from inhouse.gateway.patterns import BadPattern, Pattern, word_list
 from inhouse.gateway.pii import KINDS
 from inhouse.gateway.policy import Policy, Proceed, Settings, Surroundings, policy

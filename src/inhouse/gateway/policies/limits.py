@@ -6,12 +6,14 @@ import math
 from pydantic import Field
 
 from inhouse.core.errors import LimitExceeded
-from inhouse.gateway.call import Call, Outcome
-from inhouse.gateway.policy import Policy, Settings, Surroundings, policy
+from inhouse.gateway.call import Call, Outcome, Reply
+from inhouse.gateway.line import Line
+from inhouse.gateway.policy import Policy, Proceed, Settings, Surroundings, policy
 from inhouse.gateway.prices import expected
 from inhouse.gateway.subjects import Counters, Identity, Rule
 
 _NOTE = "limits"
+_PENDING = "limits waiting"
 _MINUTE = 60.0
 _NOISE = 1e-9
 
@@ -52,6 +54,10 @@ class LimitsSettings(Settings):
         le=1_000_000,
         description="Tokens to count for an answer whose length the request does not bound, until it is there.",
     )
+    max_wait_s: float = Field(
+        default=0, ge=0, le=600, description="A request over a limit waits so long for its turn; 0 refuses it at once."
+    )
+    max_waiting: int = Field(default=100, ge=1, le=10_000, description="How many requests wait; more are refused.")
 
 
 class _Bucket:
@@ -107,9 +113,11 @@ class Limits(Policy[LimitsSettings]):
     def __init__(self, surroundings: Surroundings) -> None:
         super().__init__(surroundings)
         self.buckets: Counters[Limit, _Bucket] = Counters(self._bucket)
+        self.line = Line()
 
     def configure(self, settings: LimitsSettings) -> None:
         self.settings = settings
+        self.line.configure(settings.max_wait_s, settings.max_waiting)
         self.buckets.configure(settings.rules)
 
     @property
@@ -120,16 +128,33 @@ class Limits(Policy[LimitsSettings]):
         buckets = self.buckets.of(call)
         if not buckets:
             return
+        tokens = sum(expected(call, self.settings.answer_tokens))
+        is_behind = self.line.is_behind(call, buckets) if self.line.waiting else False
+        refusal = None if is_behind else self._take(call, buckets, tokens)
+        if refusal is None and not is_behind:
+            return
+        if self.settings.max_wait_s and (refusal is None or refusal.retryable):
+            call.notes[_PENDING] = (buckets, tokens)
+            return
+        _tell(call, buckets)
+        raise refusal or _refusal(buckets[0], tokens)
+
+    async def around(self, call: Call, proceed: Proceed) -> Reply:
+        pending = call.notes.pop(_PENDING, None)
+        if pending is not None:
+            buckets, tokens = pending
+            await self.line.wait(call, buckets, lambda: self._take(call, buckets, tokens))
+        return await proceed(call)
+
+    def _take(self, call: Call, buckets: tuple[_Bucket, ...], tokens: int) -> LimitExceeded | None:
+        """Count the request in every bucket, or in none and say which refuses it."""
         now = self.surroundings.clock()
-        prompt, completion = expected(call, self.settings.answer_tokens)
-        tokens = prompt + completion
         for bucket in buckets:
             bucket.leak(now)
             if (bucket.request_rate and bucket.requests + 1 > bucket.requests_max + _NOISE) or (
                 bucket.token_rate and bucket.tokens + tokens > bucket.tokens_max + _NOISE
             ):
-                _tell(call, (bucket,))
-                raise _refusal(bucket, tokens)
+                return _refusal(bucket, tokens)
         for bucket in buckets:
             if bucket.request_rate:
                 bucket.requests += 1
@@ -137,6 +162,7 @@ class Limits(Policy[LimitsSettings]):
                 bucket.tokens += tokens
         call.notes[_NOTE] = (buckets, tokens)
         _tell(call, buckets)
+        return None
 
     def settle(self, call: Call, outcome: Outcome) -> None:
         note = call.notes.get(_NOTE)

@@ -18,6 +18,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -86,14 +87,47 @@ def ours(directory: Path, runtime: str) -> Iterator[tuple[Write, int]]:
                 runner.run(together(model.model(), prompts, tokens))
             return written()
 
-        yield write, weight_bytes(directory)
+        yield write, weight_bytes(directory, runtime)
+
+
+@contextmanager
+def genai(directory: Path) -> Iterator[tuple[Write, int]]:
+    """OpenVINO GenAI's continuous batching alone, on the same eight-bit weights as ours."""
+    import numpy as np
+    import openvino
+    import openvino_genai
+
+    from inhouse.serving.lm import gguf
+    from inhouse.serving.lm.checkpoint import open_checkpoint
+
+    file = gguf.convert(open_checkpoint(directory), directory.parent / f"{directory.name}.gguf")
+    scheduler = openvino_genai.SchedulerConfig()
+    scheduler.num_kv_blocks, scheduler.max_num_batched_tokens = 512, 512
+    pipeline = openvino_genai.ContinuousBatchingPipeline(str(file), scheduler, "CPU", {})
+
+    def write(prompts: Sequence[Sequence[int]], tokens: int) -> Written:
+        settings = openvino_genai.GenerationConfig()
+        settings.max_new_tokens, settings.ignore_eos, settings.do_sample = tokens, True, False
+        settings.apply_chat_template = False
+        with stopwatch() as written:
+            for number, prompt in enumerate(prompts):
+                pipeline.add_request(number, openvino.Tensor(np.array([prompt], dtype=np.int64)), settings)
+            while pipeline.has_non_finished_requests():
+                pipeline.step()
+        return written()
+
+    yield write, weight_bytes(directory, "openvino")
 
 
 CONTESTANTS: dict[str, Callable[[Path], Any]] = {
     "transformers": generate,
     "ours_transformers": lambda directory: ours(directory, "transformers"),
+    "openvino_genai": genai,
+    "ours_openvino": lambda directory: ours(directory, "openvino"),
 }
 """Name -> how to open it. Those of ours begin with `ours_`; the rest are engines alone."""
+EXTRAS = {"openvino_genai": "openvino_genai", "ours_openvino": "openvino_genai"}
+"""Contestants that take part where a package is installed."""
 
 
 @contextmanager
@@ -145,7 +179,7 @@ def main() -> None:
 def run(chosen: argparse.Namespace) -> dict[str, Any]:
     directory = model_directory(chosen.work.expanduser().absolute(), chosen.size)
     threads = [int(number) for number in chosen.threads.split(",")]
-    names = [name for name in CONTESTANTS if name in chosen.only.split(",")]
+    names = [name for name in CONTESTANTS if name in chosen.only.split(",") and is_installed(name)]
     rounds = [
         {(count, name): in_child(name, directory, count) for count in threads for name in ["bandwidth", *names]}
         for _ in range(chosen.rounds)
@@ -166,6 +200,10 @@ def run(chosen: argparse.Namespace) -> dict[str, Any]:
         },
         "machine": facts(),
     }
+
+
+def is_installed(name: str) -> bool:
+    return name not in EXTRAS or find_spec(EXTRAS[name]) is not None
 
 
 def model_directory(work: Path, size: str) -> Path:
@@ -294,9 +332,10 @@ def stopwatch() -> Iterator[Callable[[], Written]]:
     yield lambda: Written(time.perf_counter() - wall, time.process_time() - cpu)
 
 
-def weight_bytes(directory: Path) -> int:
+def weight_bytes(directory: Path, runtime: str = "") -> int:
     """What has to be read for each token. Embeddings that double as the output are read whole."""
-    return sum(path.stat().st_size for path in directory.glob("*.safetensors"))
+    written = sum(path.stat().st_size for path in directory.glob("*.safetensors"))
+    return written * 17 // 32 if runtime == "openvino" else written  # 32 weights of two bytes become 34 bytes
 
 
 def medians(rounds: Sequence[dict[str, float]]) -> dict[str, float]:

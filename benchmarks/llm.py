@@ -110,10 +110,13 @@ def genai(directory: Path) -> Iterator[tuple[Write, int]]:
         settings.max_new_tokens, settings.ignore_eos, settings.do_sample = tokens, True, False
         settings.apply_chat_template = False
         with stopwatch() as written:
-            for number, prompt in enumerate(prompts):
+            handles = [  # a request ends when its handle does
                 pipeline.add_request(number, openvino.Tensor(np.array([prompt], dtype=np.int64)), settings)
+                for number, prompt in enumerate(prompts)
+            ]
             while pipeline.has_non_finished_requests():
                 pipeline.step()
+        assert all(sum(len(one.generated_ids) for one in handle.read_all()) == tokens for handle in handles)
         return written()
 
     yield write, weight_bytes(directory, "openvino")
@@ -211,10 +214,21 @@ def model_directory(work: Path, size: str) -> Path:
     from inhouse.testing.language import tiny_language_model
 
     directory = work / f"qwen2-{size}"
-    if not (directory / "chat.done").exists():
+    if not (directory / "words.done").exists():
         tiny_language_model(directory, config=SIZES[size])
-        (directory / "chat.done").touch()
+        fill_vocabulary(directory)
+        (directory / "words.done").touch()
     return directory
+
+
+def fill_vocabulary(directory: Path) -> None:
+    """Give every token that the network knows a word, so that whatever it says is text."""
+    size = json.loads((directory / "config.json").read_text(encoding="utf-8"))["vocab_size"]
+    tokenizer = json.loads((directory / "tokenizer.json").read_text(encoding="utf-8"))
+    words = tokenizer["model"]["vocab"]
+    known = {*words.values(), *(token["id"] for token in tokenizer["added_tokens"])}
+    words |= {f"Ġw{id}": id for id in range(size) if id not in known}
+    (directory / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
 
 
 def in_child(name: str, directory: Path, threads: int) -> dict[str, Any]:

@@ -260,6 +260,14 @@ class Engine:
     def _run(self) -> None:
         if self._threads:
             torch.set_num_threads(self._threads)
+        try:
+            self._serve()
+        finally:
+            with self._changed:
+                self._closing = True
+            self._fail(list(self._tickets.values()), EngineStopped("The language model was unloaded."))
+
+    def _serve(self) -> None:
         while True:
             with self._changed:
                 while not (self._inbox or self._closing or len(self._scheduler)):
@@ -269,7 +277,6 @@ class Engine:
             for work in inbox:
                 work()
             if is_closing:
-                self._fail(list(self._tickets.values()), EngineStopped("The language model was unloaded."))
                 return
             self._turn()
 

@@ -8,6 +8,7 @@ through the library's attention interface, so that no model family needs code of
 import json
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -242,8 +243,17 @@ def _by_adapter(parts: Sequence[Part]) -> "list[tuple[str, Tensor | slice]]":
 
 
 def load(directory: Path, *, dtype: str = "auto", device: str = "auto") -> Network:
-    """Load a causal language model in Hugging Face's layout: safetensors only, and no code from the directory."""
+    """Load a causal language model in Hugging Face's layout: safetensors only, and no code from the directory.
+
+    It is done on a thread that ends with it. A thread that has computed keeps helpers of its own waiting for more, and
+    with more of them than processors they no longer wait actively: every later step would take much longer.
+    """
     check_files(directory)
+    with ThreadPoolExecutor(1, thread_name_prefix="inhouse-lm-load") as once:
+        return once.submit(_load, directory, dtype, device).result()
+
+
+def _load(directory: Path, dtype: str, device: str) -> Network:
     chosen = device if device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         config = AutoConfig.from_pretrained(directory, trust_remote_code=False, local_files_only=True)

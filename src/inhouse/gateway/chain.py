@@ -41,10 +41,11 @@ class Chain:
                 policy.configure(wanted)
         active = sorted((one for one in self._policies.values() if one.is_active), key=lambda one: one.order)
         self._stages = tuple(_stage(one) for one in active if _overrides(one, "admit") or _overrides(one, "settle"))
-        self._proceed = self._attempt
+        proceed = self._attempt
         for policy in reversed(active):
             if _overrides(policy, "around"):
-                self._proceed = functools.partial(policy.around, proceed=self._proceed)
+                proceed = functools.partial(policy.around, proceed=proceed)
+        self._proceed = proceed  # all at once: requests come while another thread is here
 
     async def run(self, call: Call) -> Reply:
         """Answer a call. Its end is told to every policy that admitted it, exactly once."""

@@ -87,7 +87,7 @@ class Counters(Generic[RuleT, CounterT]):
         for (identity, _), counter in kept.items():
             counter.configure(wanted[identity])
         self._counters = kept
-        self._known = {}
+        self._known = {}  # last: see `_find`
 
     def of(self, call: Call) -> tuple[CounterT, ...]:
         who = call.principal
@@ -102,14 +102,15 @@ class Counters(Generic[RuleT, CounterT]):
         return [(subject, counter) for (_, subject), counter in list(self._counters.items())]
 
     def _find(self, place: tuple[str, str, str], who: Principal, model: str) -> tuple[CounterT, ...]:
+        known = self._known  # before the rules: what older ones say must not get among what newer ones say
         found = tuple(
             self._counter(identity, rule, subject)
             for identity, rule in self._rules
             if rule.fits(model) and (subject := rule.counts(who))
         )
-        if len(self._known) >= _MAX_KNOWN:
-            self._known = {}
-        self._known[place] = found
+        if len(known) >= _MAX_KNOWN:
+            known.clear()
+        known[place] = found
         return found
 
     def _counter(self, identity: Identity, rule: RuleT, subject: str) -> CounterT:

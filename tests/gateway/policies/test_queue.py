@@ -261,3 +261,16 @@ async def drain(house: House) -> None:
     finish: Callable[[str], Any] = house.end
     while house.ends:
         await finish(next(iter(house.ends)))
+
+
+async def test_new_rules_may_come_on_another_thread() -> None:
+    house = House(queue({"max_running": 1}))
+    await house.ask("a")
+    await house.ask("b")
+    loop = asyncio.get_running_loop()
+    loop.set_debug(True)  # it minds calls from other threads
+
+    await asyncio.to_thread(house.policy.configure, QueueSettings(rules=(Turns(max_running=2),)))
+    await settled()
+
+    assert house.order == ["a", "b"]

@@ -1,5 +1,7 @@
 """The policies around one another, in the order that requests pass them."""
 
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -109,3 +111,27 @@ async def test_a_client_that_leaves_frees_its_turn(chain: Chain) -> None:
 
     assert chain["queue"].running == {}
     assert len(chain["cache"]) == 0
+
+
+async def test_no_request_slips_past_the_guard_while_settings_change(chain: Chain, model: Model):
+    settings = {"guard": GuardSettings(rules=(WORDS,)), "queue": QueueSettings(rules=(Turns(max_running=9),))}
+    is_over = threading.Event()
+
+    def change() -> None:
+        while not is_over.is_set():
+            chain.configure(settings)
+
+    changing = threading.Thread(target=change)
+    usual_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    changing.start()
+    try:
+        for _ in range(1000):
+            with pytest.raises(ContentFiltered):
+                await chain.run(chat("something forbidden"))
+    finally:
+        is_over.set()
+        sys.setswitchinterval(usual_s)
+        changing.join()
+
+    assert model.heard == []

@@ -185,7 +185,7 @@ class Guard(Policy[GuardSettings]):
 
     def configure(self, settings: GuardSettings) -> None:
         super().configure(settings)
-        self._plans = {}
+        self._plans = {}  # after the rules, and before what is known of callers: requests come meanwhile
         self._known = {}
 
     @property
@@ -228,16 +228,17 @@ class Guard(Policy[GuardSettings]):
     def _plan(self, call: Call) -> _Plan:
         who = call.principal
         place = (who.user_id, who.team, call.route.name)
-        plan = self._known.get(place)
+        known, plans, rules = self._known, self._plans, self.settings.rules  # in this order: see `configure`
+        plan = known.get(place)
         if plan is None:
-            numbers = tuple(number for number, rule in enumerate(self.settings.rules) if rule.is_about(call))
-            plan = self._plans.get(numbers)
+            numbers = tuple(number for number, rule in enumerate(rules) if rule.is_about(call))
+            plan = plans.get(numbers)
             if plan is None:
-                plan = self._plans[numbers] = _Plan.of([self.settings.rules[number] for number in numbers])
-            if len(self._known) >= _MAX_KNOWN:
-                self._known.clear()
-                self._plans.clear()
-            self._known[place] = plan
+                plan = plans[numbers] = _Plan.of([rules[number] for number in numbers])
+            if len(known) >= _MAX_KNOWN:
+                known.clear()
+                plans.clear()
+            known[place] = plan
         return plan
 
     async def _check_request(self, call: Call, plan: _Plan, placeholders: Placeholders) -> None:

@@ -53,11 +53,12 @@ class Keys(Policy[KeysSettings]):
             return
         # The endpoint by its id: an enumeration's hash is slow.
         place = (who.user_id, who.team, who.models, call.route.name, call.model, id(call.endpoint))
-        if place not in self._known:
+        known = self._known  # before the rules: what older ones allow must not get among what newer ones allow
+        if place not in known:
             self._check(call)
-            if len(self._known) >= _MAX_KNOWN:
-                self._known = {}
-            self._known[place] = True
+            if len(known) >= _MAX_KNOWN:
+                known.clear()
+            known[place] = True
 
     def allows(self, principal: Principal, *names: str) -> bool:
         """Whether somebody may use a model that goes by these names, on some endpoint."""

@@ -87,6 +87,11 @@ class Queue(Policy[QueueSettings]):
     def configure(self, settings: QueueSettings) -> None:
         super().configure(settings)
         self._rules = numbered(settings.rules)
+        for one in list(self._waiting)[:1]:  # settings come on any thread, turns are given in the event loop
+            one.turn.get_loop().call_soon_threadsafe(self._regroup)
+
+    def _regroup(self) -> None:
+        """Let those who wait do so by the rules of now."""
         for one in self._waiting:
             one.slots = self._slots(one.call)
         self._next()

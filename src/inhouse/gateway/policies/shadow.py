@@ -80,8 +80,8 @@ class Shadow(Policy[ShadowSettings]):
         await asyncio.gather(*self._copies)
 
     def close(self) -> None:
-        for copy in self._copies:
-            copy.cancel()
+        for copy in list(self._copies):  # this may be another thread than the event loop's
+            copy.get_loop().call_soon_threadsafe(copy.cancel)
 
     def _copy(self, call: Call, target: Target) -> Call:
         return replace(

@@ -4,7 +4,6 @@ What every request adds to is kept as plain numbers and turned into Prometheus s
 a fifth of what the library's own counters take, with their lock each.
 """
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -12,7 +11,8 @@ from prometheus_client import REGISTRY, Counter, Gauge
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+from inhouse.core.spread import Spread
+
 _TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.0, 2.5)
 _MAX_SERIES = 5000
 _OTHER = "other"
@@ -25,31 +25,6 @@ _loop_lag = Gauge("inhouse_gateway_loop_lag_seconds", "How late the event loop w
 _gpu_busy = Gauge("inhouse_gpu_busy_ratio", "Share of time that the GPU works.", ["gpu"])
 _gpu_used = Gauge("inhouse_gpu_memory_used_bytes", "GPU memory in use.", ["gpu"])
 _gpu_total = Gauge("inhouse_gpu_memory_total_bytes", "GPU memory in all.", ["gpu"])
-
-
-class Spread:
-    """How values spread over buckets."""
-
-    __slots__ = ("bounds", "counts", "total")
-
-    def __init__(self, bounds: tuple[float, ...] = _SECONDS) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.total = 0.0
-
-    def add(self, value: float) -> None:
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.total += value
-
-    def merge(self, other: "Spread") -> None:
-        self.counts = [one + more for one, more in zip(self.counts, other.counts, strict=True)]
-        self.total += other.total
-
-    def wire(self) -> list[tuple[str, float]]:
-        """Buckets as Prometheus wants them: each holds those below."""
-        names = [*map(str, self.bounds), "+Inf"]
-        below = 0
-        return [(name, below := below + count) for name, count in zip(names, self.counts, strict=True)]
 
 
 @dataclass(slots=True, eq=False)

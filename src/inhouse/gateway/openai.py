@@ -32,7 +32,6 @@ _ENDPOINTS = {f"{_PREFIX}{endpoint.value}": endpoint for endpoint in Endpoint}
 _UPLOADS = (Endpoint.TRANSCRIPTIONS, Endpoint.TRANSLATIONS)
 _SSE: list[Header] = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-store"),
     (b"x-accel-buffering", b"no"),
 ]
 _PING = b": ping\n\n"

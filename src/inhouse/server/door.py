@@ -4,11 +4,13 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Protocol
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import REGISTRY
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 from starlette.responses import Response
 
 from inhouse.access.api import COOKIE
@@ -16,6 +18,7 @@ from inhouse.core.asgi import CONNECTION, BodyTooLarge, Message, Receive, Scope,
 from inhouse.core.errors import Denied, InhouseError, Invalid, TimedOut, Unauthenticated
 from inhouse.core.ids import new_id
 from inhouse.core.principal import Principal
+from inhouse.core.spread import Spread
 from inhouse.server.errors import render, unexpected
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -46,9 +49,6 @@ _FOR_BROWSERS = (
 )
 _HOSTS_REMEMBERED = 1000
 
-REQUESTS = Counter("inhouse_http_requests_total", "Requests by area and status.", ["area", "status"])
-SECONDS = Histogram("inhouse_http_request_seconds", "Seconds to the end of the answer.", ["area"])
-IN_FLIGHT = Gauge("inhouse_http_in_flight", "Requests being answered.")
 _log = logging.getLogger(__name__)
 
 
@@ -77,6 +77,33 @@ class Authenticator(Protocol):
     def by_session(self, token: str) -> Principal | None: ...
 
 
+class Traffic(Collector):
+    """What passes the door, as plain numbers, and as Prometheus series for who looks."""
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.areas: list[Area] = []
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily("inhouse_http_in_flight", "Requests being answered.", value=self.in_flight)
+        labels = ("area", "status")
+        requests = CounterMetricFamily("inhouse_http_requests", "Requests by area and status.", labels=labels)
+        seconds = HistogramMetricFamily("inhouse_http_request_seconds", "Seconds to the end.", labels=("area",))
+        for area in self.areas:
+            for status, count in list(area.requests.items()):
+                requests.add_metric((area.label, str(status)), count)
+            seconds.add_metric((area.label,), area.seconds.wire(), area.seconds.total)
+        yield requests
+        yield seconds
+
+
+TRAFFIC = Traffic()
+REGISTRY.register(TRAFFIC)
+
+
 class Area:
     """The paths under one prefix: their app, its limits, and what is counted there.
 
@@ -94,9 +121,10 @@ class Area:
             for path in sorted(limits, key=len, reverse=True)
             if path.startswith(prefix) or not path
         ]
-        self._label = prefix or "console"
-        self._requests: dict[int, Counter] = {}
-        self.observe = SECONDS.labels(self._label).observe
+        self.is_data_plane = is_data_plane
+        self.label = prefix or "console"
+        self.requests: dict[int, int] = {}
+        self.seconds = Spread()
 
     def limit(self, path: str) -> int:
         """The largest body for a path, in bytes."""
@@ -105,11 +133,9 @@ class Area:
                 return size
         return 0
 
-    def count(self, status: int) -> None:
-        counter = self._requests.get(status)
-        if counter is None:
-            counter = self._requests[status] = REQUESTS.labels(self._label, str(status))
-        counter.inc()
+    def count(self, status: int, seconds: float) -> None:
+        self.requests[status] = self.requests.get(status, 0) + 1
+        self.seconds.add(seconds)
 
 
 class Door:
@@ -137,6 +163,7 @@ class Door:
             for prefix, app in areas.items()
         }
         self._rest = self._areas[""]
+        TRAFFIC.areas = list(self._areas.values())
         self._identity = identity
         self._hosts = hosts
         self._known_hosts: set[bytes] = set()
@@ -147,9 +174,9 @@ class Door:
         path: str = scope["path"]
         area = self._areas.get("/" + path.split("/", 2)[1] if path.startswith("/") else path, self._rest)
         request_id = scope["request_id"] = new_id("req")
-        answer = _Answer(send, request_id, area.headers)
+        answer = (_PlainAnswer if area.is_data_plane else _Answer)(send, request_id, area.headers)
         started = time.perf_counter()
-        IN_FLIGHT.inc()
+        TRAFFIC.in_flight += 1
         try:
             limit = area.limit(path)
             is_bounded = self._check(scope, limit)
@@ -167,9 +194,8 @@ class Door:
                 error = unexpected(request_id)
             await area.render(error, request_id)(scope, receive, answer)
         finally:
-            IN_FLIGHT.dec()
-            area.count(answer.status)
-            area.observe(time.perf_counter() - started)
+            TRAFFIC.in_flight -= 1
+            area.count(answer.status, time.perf_counter() - started)
 
     def _check(self, scope: Scope, limit: int) -> bool:
         """Whether the body's size is known and within the limit. Finds out who is asking."""
@@ -232,6 +258,19 @@ class _Answer:
             if b"x-request-id" not in given:
                 extra.append((b"x-request-id", self._request_id.encode()))
             message = {**message, "headers": [*message.get("headers", ()), *extra]}
+        await self._send(message)
+        self.is_whole = message["type"] == "http.response.body" and not message.get("more_body")
+
+
+class _PlainAnswer(_Answer):
+    """The same for data planes, which set none of these headers but the id of the request, which they set always."""
+
+    __slots__ = ()
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] += self._headers
         await self._send(message)
         self.is_whole = message["type"] == "http.response.body" and not message.get("more_body")
 

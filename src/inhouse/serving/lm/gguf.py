@@ -53,14 +53,15 @@ def convert(checkpoint: Checkpoint, target: Path, *, merged: Adapter | None = No
 
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(f".{os.getpid()}-{target.name}")
+    writer = GGUFWriter(unfinished, checkpoint.model_type)
     try:
-        writer = GGUFWriter(unfinished, checkpoint.model_type)
         _describe(writer, checkpoint)
         _tokenize(writer, checkpoint)
         _write(writer, _Weights(checkpoint, merged), checkpoint)
         writer.close()
         unfinished.replace(target)
     finally:
+        writer.close()
         unfinished.unlink(missing_ok=True)
     return target
 

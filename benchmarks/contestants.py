@@ -74,7 +74,7 @@ http {{
 }}
 """
 
-EACH = ("key", "user")
+EACH = ("key",)
 POLICIES: dict[str, dict[str, Any]] = {
     "metrics": {},
     "audit": {"enabled": True},

@@ -1,6 +1,7 @@
-/** The one place that calls `fetch`. Everything else asks for paths below `/api/v1`. */
+/** The one place that calls `fetch`. Everything else asks for paths below `/api/v1`, or for models below `/v1`. */
 
 export const BASE = '/api/v1'
+export const OPENAI_BASE = '/v1'
 
 interface ErrorBody {
   error?: { code?: string; message?: string; hint?: string; trace_id?: string; retryable?: boolean; details?: unknown }
@@ -34,10 +35,11 @@ interface Options {
   body?: Json | FormData | undefined
   signal?: AbortSignal | undefined
   headers?: Record<string, string>
+  base?: string | undefined
 }
 
 /** Send a request and return the response, or throw an ApiError. */
-export async function send(method: Method, path: string, { body, signal, headers }: Options = {}): Promise<Response> {
+export async function send(method: Method, path: string, { body, signal, headers, base = BASE }: Options = {}): Promise<Response> {
   const isForm = body instanceof FormData
   const init: RequestInit = {
     method,
@@ -46,7 +48,7 @@ export async function send(method: Method, path: string, { body, signal, headers
   }
   if (body) init.body = isForm ? body : JSON.stringify(body)
   if (signal) init.signal = signal
-  const response = await fetch(BASE + path, init).catch((cause: unknown) => {
+  const response = await fetch(base + path, init).catch((cause: unknown) => {
     if (signal?.aborted) throw cause
     throw new ApiError(0, {})
   })

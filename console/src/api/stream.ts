@@ -37,11 +37,13 @@ function parseFrame(frame: string): ServerEvent | null {
 interface StreamOptions {
   body?: Record<string, unknown>
   signal?: AbortSignal
+  base?: string
 }
 
 /** Follow a path as server-sent events. A body makes it a POST, which the browser's EventSource cannot send. */
-export async function* stream(path: string, { body, signal }: StreamOptions = {}): AsyncGenerator<ServerEvent> {
-  const response = await send(body ? 'POST' : 'GET', path, { body, signal, headers: { accept: 'text/event-stream' } })
+export async function* stream(path: string, { body, signal, base }: StreamOptions = {}): AsyncGenerator<ServerEvent> {
+  const headers = { accept: 'text/event-stream' }
+  const response = await send(body ? 'POST' : 'GET', path, { body, signal, headers, base })
   if (!response.body) return
   yield* parseEvents(readText(response.body))
 }

@@ -407,8 +407,200 @@ export interface ApiKey {
   scopes: string[]
   created_at: number
   expires_at: number | null
+  owner_id: string
+  models: string[]
+  team: string
+  priority: number
 }
 
 export interface NewApiKey extends ApiKey {
   key: string
+}
+
+export interface GatewayState {
+  /** Why the settings file cannot be used; what it said before holds. */
+  file_error: string
+  problems: { what: string; message: string }[]
+  models: number
+  upstreams: number
+  in_flight: number
+  waiting: number
+  breakers: Record<string, string>
+  cached: number
+  usage_overflowed: number
+}
+
+/** A JSON schema, as far as forms are drawn from it. */
+export interface JsonSchema {
+  $ref?: string
+  $defs?: Record<string, JsonSchema>
+  anyOf?: JsonSchema[]
+  type?: string
+  title?: string
+  description?: string
+  default?: unknown
+  enum?: string[]
+  const?: unknown
+  minimum?: number
+  maximum?: number
+  exclusiveMinimum?: number
+  exclusiveMaximum?: number
+  maxLength?: number
+  maxItems?: number
+  properties?: Record<string, JsonSchema>
+  required?: string[]
+  additionalProperties?: JsonSchema | boolean
+  items?: JsonSchema
+}
+
+/** Where something of the gateway comes from: the code, an administrator, the settings file, or a server. */
+export type GatewaySource = 'default' | 'api' | 'toml' | 'found'
+
+export interface PolicyTexts {
+  title?: string
+  description?: string
+  settings?: Record<string, string>
+}
+
+export interface GatewayPolicy {
+  name: string
+  order: number
+  texts: Partial<Record<'en' | 'zh', PolicyTexts>>
+  settings_schema: JsonSchema
+  settings: Record<string, unknown>
+  source: GatewaySource
+  is_active: boolean
+}
+
+export const BALANCES = ['weighted', 'least-loaded', 'sticky'] as const
+
+export interface RouteTarget {
+  upstream: string
+  model: string
+  weight: number
+  arm: string
+}
+
+export interface RouteShadow {
+  upstream: string
+  model: string
+  share: number
+}
+
+export interface RouteDocument {
+  targets: RouteTarget[]
+  balance: (typeof BALANCES)[number]
+  fallbacks: string[]
+  shadow: RouteShadow[]
+  prompt: string
+  aliases: string[]
+}
+
+export interface GatewayTarget extends RouteTarget {
+  in_flight: number
+  latency_s: number
+  breaker: string
+}
+
+export interface GatewayArm {
+  arm: string
+  requests: number
+  errors: number
+  prompt_tokens: number
+  completion_tokens: number
+  cost: number
+  mean_s: number
+  mean_first_token_s: number
+}
+
+export interface GatewayModel {
+  name: string
+  owner: string
+  source: GatewaySource
+  document: RouteDocument | null
+  targets: GatewayTarget[]
+  arms: GatewayArm[]
+}
+
+export interface Prompt {
+  name: string
+  version: number
+  template: string
+  variables: string[]
+  note: string
+  is_default: boolean
+  created_at: number
+}
+
+export const USAGE_BY = ['model', 'key', 'user', 'team', 'target', 'arm', 'hour'] as const
+export type UsageBy = (typeof USAGE_BY)[number]
+
+export interface Usage {
+  /** The key, user, team, model, target or arm; for hours, when they began, in unix seconds. */
+  name: string
+  requests: number
+  errors: number
+  cached: number
+  prompt_tokens: number
+  completion_tokens: number
+  cost: number
+}
+
+export interface UsageList extends Items<Usage> {
+  currency: string
+}
+
+/** A request that the audit kept. */
+export interface KeptRequest {
+  time: number
+  request_id: string
+  status: number
+  key: string
+  user: string
+  team: string
+  endpoint: string
+  model: string
+  target: string
+  arm: string
+  error: string
+  attempts: number
+  cache: string
+  prompt_tokens: number
+  completion_tokens: number
+  estimated: boolean
+  cost: number | null
+  queued_s: number
+  first_token_s: number
+  total_s: number
+  stream: boolean
+  flags: string[]
+}
+
+export interface KeptRequestDetail extends KeptRequest {
+  request: unknown
+  response: unknown
+  cut: boolean
+}
+
+export interface KeptRequestPage extends Items<KeptRequest> {
+  next: string
+}
+
+/** A language model, encoder or reranker that this server runs. */
+export interface LanguageModel {
+  name: string
+  kind: string
+  state: string
+  error: string
+  runtime: string
+  path: string
+  adapters: Record<string, string>
+  version: string
+  source: string
+  created_at: number
+}
+
+export interface LanguageModelList extends Items<LanguageModel> {
+  /** What could run models, and what to do before it can be used: empty where nothing. */
+  runtimes: { name: string; missing: string }[]
 }

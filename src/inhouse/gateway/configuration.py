@@ -195,7 +195,9 @@ def policy_settings(name: str, document: Mapping[str, Any]) -> Settings:
     try:
         return policies[name].settings_type.model_validate(document)
     except ValidationError as error:
-        raise BadPolicySettings(f"The policy {name!r} cannot have these settings: {_first(error)}") from error
+        raise BadPolicySettings(
+            f"The policy {name!r} cannot have these settings: {_first(error)}", problems=_problems(error)
+        ) from error
 
 
 def route_document(name: str, document: Mapping[str, Any]) -> RouteDocument:
@@ -254,6 +256,12 @@ def _first(error: ValidationError) -> str:
     first = error.errors(include_input=False, include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"])
     return f"{place}: {first['msg']}." if place else f"{first['msg']}."
+
+
+def _problems(error: ValidationError) -> list[dict[str, Any]]:
+    """What is wrong where, in the shape that every refused body has."""
+    found = error.errors(include_input=False, include_url=False)
+    return [{"place": list(one["loc"]), "message": one["msg"]} for one in found]
 
 
 def _signature(file: Path | None) -> tuple[int, int, int] | None:

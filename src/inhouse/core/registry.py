@@ -1,6 +1,6 @@
 """One way to plug things in: a table of named things.
 
-Built-ins are the modules of one package; third parties use the entry point group `inhouse.<kind>s`.
+Built-ins are the modules of one package; third parties use an entry point group, such as `inhouse.nodes`.
 """
 
 import importlib
@@ -27,13 +27,14 @@ class Registry(Generic[Thing]):
 
     def __init__(self, kind: str, *, package: str) -> None:
         self.kind = kind
+        self.kinds = f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
         self._package = package
         self._things: dict[str, Thing] = {}
         self._loaded = False
 
     def add(self, name: str, thing: Thing) -> None:
         if name in self._things:
-            raise NameTaken(f"Two {self.kind}s are named {name!r}.")
+            raise NameTaken(f"Two {self.kinds} are named {name!r}.")
         self._things[name] = thing
 
     def __getitem__(self, name: str) -> Thing:
@@ -58,5 +59,5 @@ class Registry(Generic[Thing]):
         package = importlib.import_module(self._package)
         for module in pkgutil.iter_modules(package.__path__, f"{self._package}."):
             importlib.import_module(module.name)
-        for plugin in entry_points(group=f"inhouse.{self.kind}s"):
+        for plugin in entry_points(group=f"inhouse.{self.kinds}"):
             plugin.load()

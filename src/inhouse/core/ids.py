@@ -3,11 +3,15 @@
 import os
 import time
 from binascii import b2a_base64
+from collections import deque
 
 _ALPHABET = b"0123456789abcdefghjkmnpqrstvwxyz"  # Crockford base 32: no i, l, o, u to misread
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _RANDOM = bytes.maketrans(_BASE64, _ALPHABET * 2)  # drops one of six random bits of each letter
+_AT_ONCE = 256
 _moment = (0, "")
+_stock: deque[str] = deque()
+os.register_at_fork(after_in_child=_stock.clear)
 
 
 def now() -> float:
@@ -23,8 +27,18 @@ def new_id(prefix: str) -> str:
     if at != milliseconds:
         text = "".join(chr(_ALPHABET[milliseconds >> shift & 31]) for shift in range(45, -1, -5))
         _moment = (milliseconds, text)
-    random = b2a_base64(os.urandom(12), newline=False).translate(_RANDOM)
-    return f"{prefix}_{text}{random.decode()}"
+    try:
+        random = _stock.popleft()
+    except IndexError:
+        random = _restock()
+    return f"{prefix}_{text}{random}"
+
+
+def _restock() -> str:
+    """Ask the system for many at once: each call lets another thread in, and waits until that one lets go."""
+    letters = b2a_base64(os.urandom(12 * _AT_ONCE), newline=False).translate(_RANDOM).decode()
+    _stock.extend(letters[start : start + 16] for start in range(16, len(letters), 16))
+    return letters[:16]
 
 
 def time_of(identifier: str) -> float | None:

@@ -20,6 +20,8 @@ from inhouse.serving.language_models import (
 from inhouse.serving.lm.checkpoint import NoAdapterDirectory, NoModelDirectory
 from inhouse.serving.lm.residents import ModelBroken, ModelUnloaded
 from inhouse.serving.lm.runtime import RuntimeMissing, Server, UnsuitableRuntime
+from inhouse.testing.encoders import tiny_encoder, tiny_reranker
+from inhouse.testing.language import tiny_adapter, tiny_language_model
 
 from .lm.playing import Parrots, adapter_directory, parrot_directory, registry
 
@@ -416,3 +418,34 @@ async def test_an_adapter_that_does_not_fit_changes_nothing(
         await models.add_adapter(principal, "bird", "sad", str(adapter_directory(tmp_path / "lora", broken=True)))
 
     assert models.get("default", "bird").adapters == {}
+
+
+async def test_a_real_model_answers_with_and_without_its_adapter(
+    sqlite: Database, principal: Principal, tmp_path: Path
+):
+    base = tiny_language_model(tmp_path / "tiny")
+    models = LanguageModels(sqlite, tmp_path / "cache")
+    await models.load(principal, "tiny", at(base))
+    await models.add_adapter(principal, "tiny", "other", str(tiny_adapter(tmp_path / "adapter", base)))
+
+    said = {}
+    for name in ("tiny", "tiny:other"):
+        model = await models.open("default", name)
+        request = {"messages": [{"role": "user", "content": "How many days?"}], "temperature": 0, "max_tokens": 12}
+        said[name] = "".join([piece.text async for piece in model.generate(request)])
+
+    assert said["tiny"] != said["tiny:other"]
+    await models.close()
+
+
+async def test_a_real_encoder_and_reranker_answer(sqlite: Database, principal: Principal, tmp_path: Path):
+    models = LanguageModels(sqlite, tmp_path / "cache")
+    await models.load(principal, "encoder", at(tiny_encoder(tmp_path / "encoder")))
+    await models.load(principal, "reranker", at(tiny_reranker(tmp_path / "reranker")))
+
+    encoder, reranker = await models.open("default", "encoder"), await models.open("default", "reranker")
+
+    assert (await encoder.embed(["my vpn", "my leave"]))[0].shape == (2, 16)
+    assert len((await reranker.rank("my vpn", ["the vpn", "the leave"]))[0]) == 2
+    assert [entry.kind for entry in models.list("default")] == ["embedding", "rerank"]
+    await models.close()

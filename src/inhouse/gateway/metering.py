@@ -120,7 +120,7 @@ def ended(call: Call, error: BaseException | None, parts: int = 0) -> Outcome:
     if error is None:
         return Outcome(200, None, spent_s, parts)
     if isinstance(error, InhouseError):
-        return Outcome(error.status, error, spent_s, parts)
+        return Outcome(wire.status_of(error), error, spent_s, parts)
     left = isinstance(error, asyncio.CancelledError | GeneratorExit)
     return Outcome(LEFT if left else 500, None, spent_s, parts)
 

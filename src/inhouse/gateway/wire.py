@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -106,7 +106,7 @@ class ImageBody(msgspec.Struct):
 
 
 class ModerationBody(msgspec.Struct):
-    input: str | list[str | dict[str, Any]]
+    input: str | Annotated[list[str | dict[str, Any]], msgspec.Meta(max_length=1000)]
     model: str | None = None
 
 
@@ -203,10 +203,15 @@ def head(model: str, kind: str) -> dict[str, Any]:
     return {"id": new_id(prefix), "object": kind, "created": int(time.time()), "model": model}
 
 
+def status_of(error: InhouseError) -> int:
+    """The status that an OpenAI client sees."""
+    return 400 if isinstance(error, Invalid) and error.status == 422 else error.status
+
+
 def error_body(error: InhouseError) -> tuple[int, dict[str, Any]]:
     """Status and body of an error as OpenAI clients read it."""
     details = error.details
-    status = 400 if isinstance(error, Invalid) and error.status == 422 else error.status
+    status = status_of(error)
     kind = "invalid_request_error" if status < 429 else "rate_limit_error" if status == 429 else "server_error"
     code = details.get("code") or details.get("upstream_code") or error.code
     if status == 429 and "code" not in details:
@@ -223,23 +228,3 @@ def error_headers(error: InhouseError, status: int) -> list[tuple[bytes, bytes]]
         found.append((b"retry-after-ms", b"%d" % round(wait_s * 1000)))
         found.append((b"retry-after", b"%d" % max(1, round(wait_s))))
     return found
-
-
-def choice_events(whole: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The chunks that say what a whole answer says, for models that answer at once."""
-    top = {name: whole.get(name) for name in ("id", "created", "model")}
-    top["object"] = "chat.completion.chunk"
-    events: list[dict[str, Any]] = []
-    for choice in whole.get("choices") or ():
-        index, said = choice.get("index", 0), dict(choice.get("message") or {})
-        calls: Sequence[Mapping[str, Any]] = said.get("tool_calls") or ()
-        if calls:
-            said["tool_calls"] = [{"index": number, **call} for number, call in enumerate(calls)]
-        said = {name: value for name, value in said.items() if value is not None}
-        logprobs = choice.get("logprobs")
-        first = {"index": index, "delta": {"role": "assistant", **said}, "logprobs": logprobs, "finish_reason": None}
-        last = {"index": index, "delta": {}, "logprobs": None, "finish_reason": choice.get("finish_reason") or "stop"}
-        events += [{**top, "choices": [first]}, {**top, "choices": [last]}]
-    if whole.get("usage"):
-        events.append({**top, "choices": [], "usage": whole["usage"]})
-    return events

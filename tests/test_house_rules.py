@@ -256,12 +256,6 @@ def project_requirements() -> list[Requirement]:
     return [Requirement(line) for line in PROJECT["project"]["dependencies"]]
 
 
-def extra_requirements() -> list[Requirement]:
-    """What only some installations need. It may be absent here, so its packages are named like what they install."""
-    extras: dict[str, list[str]] = PROJECT["project"].get("optional-dependencies", {})
-    return [Requirement(line) for lines in extras.values() for line in lines]
-
-
 def test_the_lock_holds_what_the_project_needs() -> None:
     tools = [Requirement(line) for line in PROJECT["dependency-groups"]["dev"]]
 

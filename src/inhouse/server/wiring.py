@@ -171,7 +171,10 @@ def _join(settings: Settings, db: Database, closing: AsyncExitStack) -> House:
     )
     predictor = Predictor(pool, deployments, default_model=settings.serving.default_model)
     language_models = LanguageModels(
-        db, home / "cache", configured=settings.language_models, changed=lambda: bus.publish("gateway")
+        db,
+        home / "cache" / "language-models",
+        configured=settings.language_models,
+        changed=lambda: bus.publish("language-models"),
     )
     file = _SettingsFile(settings)
     configuration = Configuration(
@@ -292,6 +295,7 @@ def _listen(house: House) -> None:
     bus.listen("apps", house.apps.refresh)
     bus.listen("workflows", house.workflows.forget)
     bus.listen("prompts", house.prompts.refresh)
+    bus.listen("language-models", house.gateway.rebuild)
     bus.listen("gateway", house.configuration.refresh)
     bus.listen("gateway", house.gateway.refresh)
 

@@ -84,3 +84,10 @@ def test_a_template_works_again_after_it_was_stopped() -> None:
         template.render(HELLO, n=9000)
 
     assert template.render(HELLO, n=1) == "x" * 9000
+
+
+@pytest.mark.parametrize("name", ["messages", "self", "_turns", "range", "bos_token"])
+def test_values_never_replace_what_the_template_relies_on(name: str) -> None:
+    template = ChatTemplate("{% for i in range(2) %}{{ bos_token ~ messages[0].content }}{% endfor %}", bos_token="<s>")
+
+    assert template.render(HELLO, **{name: "x"}) == "<s>hello<s>hello"

@@ -31,10 +31,9 @@ class Prompter:
         if request.messages is None:
             return request.prompt if isinstance(request.prompt, str) else ""
         messages = [_message(message, self._vocabulary, number) for number, message in enumerate(request.messages)]
-        tools = [{"type": "function", "function": tool} for tool in request.tools]
-        text = self._template.render(
-            messages, tools=tools or None, add_generation_prompt=True, **request.template_values
-        )
+        tools = [{"type": "function", "function": tool} for tool in _disarmed(list(request.tools), self._vocabulary)]
+        values = _disarmed(request.template_values, self._vocabulary)
+        text = self._template.render(messages, **{**values, "tools": tools or None, "add_generation_prompt": True})
         return text + f"{CALL}\n" if request.forced and self._marks_calls else text
 
     def encode(self, request: Request, text: str) -> list[int]:

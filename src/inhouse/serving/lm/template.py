@@ -2,6 +2,7 @@
 
 import functools
 import json
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -48,18 +49,24 @@ class ChatTemplate:
 
     def __init__(self, source: str, **constants: str | None) -> None:
         self._environment = _Sandbox()
+        self._one_at_a_time = threading.Lock()
         self._constants = {name: value or "" for name, value in constants.items()}
         try:
             self._template = self._environment.from_string(source)
         except (TemplateError, RecursionError, SyntaxError, ValueError, OverflowError) as error:
             raise BrokenTemplate(f"The chat template cannot be read: {error}.", param="messages") from error
 
-    def render(self, messages: Sequence[Mapping[str, Any]], **values: Any) -> str:
+    def render(self, messages: Sequence[Mapping[str, Any]], /, **values: Any) -> str:
         """The conversation as one text. Values that the template does not know are ignored."""
-        self._environment.restart()
+        own = self._environment.globals.keys()
+        known = {name: value for name, value in values.items() if name not in own}
+        with self._one_at_a_time:  # they share one budget
+            self._environment.restart()
+            return self._rendered({**known, **self._constants, "messages": messages})
+
+    def _rendered(self, values: Mapping[str, Any]) -> str:
         try:
-            parts = self._template.generate(**{**values, **self._constants, "messages": messages})
-            return "".join(self._environment.counted(parts))
+            return "".join(self._environment.counted(self._template.generate(values)))
         except _Refused as error:
             raise RefusedByTemplate(f"The model's chat template refuses: {error}", param="messages") from error
         except (TemplateError, ArithmeticError, RecursionError, MemoryError) as error:

@@ -15,6 +15,12 @@ def test_a_table_leaves_out_what_no_row_has(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out.split() == ["Run", "Score", "Tags", ROWS[0]["id"], "0.1235", "a,", "b"]
 
 
+def test_brackets_in_a_table_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    show("table", [{"missing": "pip install 'inhouse[openvino]'"}], {"missing": "Missing"})
+
+    assert "'inhouse[openvino]'" in capsys.readouterr().out
+
+
 def test_json_is_everything_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
     show("json", ROWS, COLUMNS)
 

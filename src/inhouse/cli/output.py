@@ -7,13 +7,14 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from inhouse.core.errors import InhouseError
 
 say = Console(stderr=True, highlight=False)
 """For people: progress, notes, errors."""
 
-_WHOLE = frozenset({"id", "name", "reference", "status"})
+_WHOLE = frozenset({"id", "name", "reference", "request_id", "status"})
 """Columns that are copied into the next command: never broken over lines."""
 
 _EXIT_CODES = {"denied": 4, "limit_exceeded": 7}
@@ -30,7 +31,7 @@ def show(connection_output: str, items: Any, columns: Mapping[str, str]) -> None
     for key in used:
         table.add_column(columns[key], overflow="fold", no_wrap=key in _WHOLE)
     for row in cells:
-        table.add_row(*(row[key] for key in used))
+        table.add_row(*(Text(row[key]) for key in used))  # as it is: brackets in it are no markup
     Console(highlight=False).print(table)
 
 

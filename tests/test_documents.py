@@ -1,6 +1,7 @@
 """What the documents say of files and settings is true."""
 
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -12,7 +13,7 @@ from pydantic_core import PydanticUndefined
 
 from documents import ROOT
 from inhouse.core.settings import LocalModel, Settings
-from inhouse.gateway.configuration import texts
+from inhouse.gateway.configuration import policy_settings, route_document, texts
 from inhouse.gateway.policy import policies
 from inhouse.gateway.subjects import Rule
 
@@ -22,6 +23,7 @@ GATEWAY = ROOT / "docs" / "guide" / "gateway.md"
 LANGUAGE_MODELS = ROOT / "docs" / "guide" / "language-models.md"
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?!\w+:)([^)#\s]*)(?:#([^)\s]+))?\)")
 _FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+_TOML = re.compile(r"^```toml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
@@ -57,6 +59,19 @@ def test_the_settings_table_of_language_models_is_complete() -> None:
     table = "\n".join(["| setting | default | what it does |", "|---|---|---|", *setting_rows(LocalModel, "")])
 
     assert table in LANGUAGE_MODELS.read_text(encoding="utf-8"), f"Put this into {LANGUAGE_MODELS.name}:\n{table}"
+
+
+@pytest.mark.parametrize("document", [OPERATOR, GATEWAY, LANGUAGE_MODELS], ids=lambda path: path.stem)
+def test_the_examples_of_the_settings_file_can_be_used(document: Path) -> None:
+    examples = _TOML.findall(document.read_text(encoding="utf-8"))
+
+    for example in examples:
+        found = Settings(**tomllib.loads(example))
+        for name, settings in found.gateway.policies.items():
+            policy_settings(name, settings)
+        for name, described in found.gateway.models.items():
+            route_document(name, described)
+    assert examples
 
 
 def policy_rows() -> Iterator[str]:

@@ -110,6 +110,8 @@ class Call:
     """Higher goes first where requests queue. Taken from the key, never from the request."""
     timeout_s: float = 0.0
     """What the client is ready to wait in all; 0 where it did not say."""
+    is_hurried: bool = False
+    """Whether the client waits for less time than a model may take: then it is no model's fault to be late."""
     started: float = field(default_factory=time.perf_counter)
 
     # What happened on the way.

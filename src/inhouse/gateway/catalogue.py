@@ -19,7 +19,14 @@ INHOUSE = "inhouse"
 
 
 class ModelNotFound(NotFound):
-    """No model has that name."""
+    """No model has that name, or none that the caller may use."""
+
+    @classmethod
+    def among(cls, usable: Sequence[Route], name: str) -> "ModelNotFound":
+        """The error for this name, with the models that the caller may use instead."""
+        known = ", ".join(route.name for route in usable[:50])
+        message = f"There is no model named {name[:200]!r}."
+        return cls(message, hint=f"Known: {known}", param="model", code="model_not_found")
 
 
 TargetKey = tuple[str, str, str, str]
@@ -113,18 +120,6 @@ class Catalogue:
         if route is None and name in self._aliases:
             route = self._routes.get(self._aliases[name])
         return route or self._routes.get(ANY)
-
-    def get(self, name: str) -> Route:
-        route = self.find(name)
-        if route is None:
-            known = ", ".join(route.name for route in self.routes()[:50])
-            raise ModelNotFound(
-                f"There is no model named {name[:200]!r}.",
-                hint=f"Known: {known}",
-                param="model",
-                code="model_not_found",
-            )
-        return route
 
     def allowed(self, patterns: Sequence[str]) -> list[Route]:
         """The models that a key with these patterns may use."""

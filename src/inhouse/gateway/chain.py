@@ -58,6 +58,8 @@ class Chain:
                 admitted += 1
             reply = await self._proceed(call)
         except BaseException as error:
+            if call.held is not None:  # a stream had begun that nobody will see
+                note_usage(call)
             self._settle(stages[:admitted], call, ended(call, error))
             raise
         call.usage = reply.usage or call.usage
@@ -79,7 +81,7 @@ class Chain:
             held, call.held = call.held, None
             held.in_flight -= 1
             if outcome.error is not None:
-                self["breaker"].failed(held, outcome.error)
+                self["breaker"].failed(held, outcome.error, is_hurried=call.is_hurried)
         for stage in reversed(stages):
             if stage.settle is not None:
                 stage.settle(call, outcome)

@@ -36,12 +36,13 @@ async def attempt(chain: Chain, call: Call) -> Reply:
         reply = await target.backend.send(call, target.model)
     except InhouseError as error:
         target.in_flight -= 1
-        breaker.failed(target, error)
+        breaker.failed(target, error, is_hurried=call.is_hurried)
         raise
     except BaseException:
         target.in_flight -= 1
         breaker.left(target)
         raise
+    call.usage = reply.usage or call.usage  # now: it is spent even if a policy lets no answer through
     call.upstream_s = time.perf_counter() - asked
     target.latency_s += _SMOOTHING * (call.upstream_s - target.latency_s) if target.latency_s else call.upstream_s
     breaker.succeeded(target)

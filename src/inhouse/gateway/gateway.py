@@ -19,7 +19,7 @@ from inhouse.core.ids import now
 from inhouse.core.principal import DEFAULT_WORKSPACE, Principal
 from inhouse.gateway import store, wire
 from inhouse.gateway.call import Backend, Call, Endpoint, Reply
-from inhouse.gateway.catalogue import LOCAL, Catalogue, LocalEntry, RouteDocument, Sources
+from inhouse.gateway.catalogue import LOCAL, Catalogue, LocalEntry, ModelNotFound, RouteDocument, Sources
 from inhouse.gateway.chain import Chain
 from inhouse.gateway.dispatch import attempt
 from inhouse.gateway.local import Beside, Local
@@ -148,6 +148,11 @@ class Gateway:
                 self._connected = store.every_upstream(conn)
             self._rebuild()
 
+    def rebuild(self) -> None:
+        """Look again at what is in memory elsewhere: the models of this machine. Safe from any thread."""
+        with self._refreshing:
+            self._rebuild()
+
     async def close(self) -> None:
         """Write what policies still hold, and hang up."""
         for workspace in self._workspaces.values():
@@ -157,11 +162,27 @@ class Gateway:
     # Answering
 
     def routes(self, principal: Principal) -> list[Route]:
-        """The models that this caller may use."""
+        """The models that this caller's key names."""
         return self._workspace(principal.workspace_id).catalogue.allowed(principal.models)
 
+    def usable(self, principal: Principal) -> list[Route]:
+        """The models that this caller may use, by its key and by the rules of the workspace."""
+        keys = self.chain(principal.workspace_id)["keys"]
+        return [route for route in self.routes(principal) if keys.allows(principal, route.name)]
+
     def route(self, principal: Principal, name: str) -> Route:
-        return self._workspace(principal.workspace_id).catalogue.get(name)
+        """The model of that name, whether or not this caller may use it: that is up to the policies."""
+        route = self._workspace(principal.workspace_id).catalogue.find(name)
+        if route is None:
+            raise ModelNotFound.among(self.usable(principal), name)
+        return route
+
+    def usable_route(self, principal: Principal, name: str) -> Route:
+        """The model of that name if this caller may use it; else it is as if there were none."""
+        route = self.route(principal, name)
+        if not self.chain(principal.workspace_id)["keys"].allows(principal, route.name, name):
+            raise ModelNotFound.among(self.usable(principal), name)
+        return route
 
     async def answer(self, call: Call) -> Reply:
         """Send a call through the policies of its workspace to a model."""

@@ -92,7 +92,7 @@ class OpenAIApp:
             pass
         except InhouseError as error:
             if answer.call is None:
-                metrics.refused(error.status)
+                metrics.refused(wire.status_of(error))
             await answer.fail(error)
         except Exception:  # the edge of the request
             _log.exception("A request to a model failed.", extra={"request_id": answer.request_id})
@@ -156,10 +156,10 @@ class OpenAIApp:
     async def _list(self, scope: Scope, answer: "_Answer") -> None:
         method, path = scope["method"], scope["path"]
         if method == "GET" and path == _MODELS:
-            listed = [_listed(route) for route in self._gateway.routes(_caller(scope))]
+            listed = [_listed(route) for route in self._gateway.usable(_caller(scope))]
             await answer.json({"object": "list", "data": listed})
         elif method == "GET" and path.startswith(f"{_MODELS}/"):
-            route = self._gateway.route(_caller(scope), path.removeprefix(f"{_MODELS}/"))
+            route = self._gateway.usable_route(_caller(scope), path.removeprefix(f"{_MODELS}/"))
             await answer.json(_listed(route))
         else:
             raise UnknownUrl(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from inhouse.core.principal import Principal
 from inhouse.core.registry import Registry
 from inhouse.gateway.call import Call, Outcome, Reply
 from inhouse.gateway.prices import Prices, Used
@@ -136,6 +137,8 @@ class Surroundings:
     prompts: PromptTemplates | None = None
     prices: Prices = field(default_factory=Prices)
     """The price list of the workspace; the policy `usage` sets it."""
+    may_use: Callable[[Principal, str], bool] = lambda principal, model: True
+    """Whether somebody may use the model of that name; the policy `keys` sets it."""
     is_out: Callable[["Route"], bool] = lambda route: False
     """Whether all servers of a route are left alone at present; the policy `breaker` sets it."""
 

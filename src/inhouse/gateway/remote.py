@@ -30,6 +30,7 @@ from inhouse.core.fasthttp import (
 from inhouse.core.http import AddressBlocked, AnswerTooLarge, EndpointTimedOut, EndpointUnreachable
 from inhouse.gateway import wire
 from inhouse.gateway.call import Call, Endpoint, Reply, Usage
+from inhouse.gateway.chunks import disassemble
 from inhouse.gateway.multipart import with_model
 
 _MAX_ANSWER_BYTES = 32 << 20
@@ -161,8 +162,10 @@ class Remote:
         usage = self._checked(call.endpoint, body)
         if not call.stream:
             return Reply(body, usage=usage)
-        chunks = wire.choice_events(msgspec.json.decode(body))  # it ignores `stream`
-        block = b"".join(wire.frame(wire.encode(chunk)) for chunk in chunks) + wire.DONE
+        try:
+            block = b"".join(disassemble(body))  # it ignores `stream`
+        except (AttributeError, TypeError) as error:
+            raise self._garbled() from error
         return Reply(events=Ready(block), content_type=b"text/event-stream")
 
     def _checked(self, endpoint: Endpoint, body: bytes) -> Usage | None:

@@ -143,7 +143,7 @@ class ScriptedUpstream:
         if heard.path.endswith("/v1/models"):
             listed = [{"id": name, "object": "model", "created": 1, "owned_by": "test"} for name in self.models]
             return Reply([json.dumps({"object": "list", "data": listed}).encode()])
-        if not heard.path.endswith("/v1/chat/completions"):
+        if not heard.path.endswith("/completions"):
             return fails(404, {"error": {"message": "no such path", "type": "x", "param": None, "code": None}})
         reply = self._script.popleft() if self._script else says("Hello from upstream.")
         return Reply([reply.whole]) if reply.whole and not heard.json.get("stream") else reply

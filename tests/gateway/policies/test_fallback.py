@@ -6,6 +6,7 @@ from inhouse.core.errors import InhouseError, Invalid, NotFound
 from inhouse.core.principal import Principal
 from inhouse.gateway.call import Call, Reply
 from inhouse.gateway.policies.fallback import Fallback, FallbackSettings
+from inhouse.gateway.policies.keys import Keys
 from inhouse.gateway.policies.retry import TRIED
 from inhouse.gateway.policy import Surroundings
 from inhouse.gateway.route import Route
@@ -147,7 +148,10 @@ async def test_a_model_that_is_gone_is_passed_over(fallback: Fallback, models: M
     assert models.asked == ["lonely", "long"]
 
 
-async def test_a_key_gets_no_model_that_it_may_not_use(fallback: Fallback, models: Models):
+async def test_a_key_gets_no_model_that_it_may_not_use(models: Models):
+    surroundings = Surroundings(find=models.find)
+    Keys(surroundings)
+    fallback = Fallback(surroundings)
     models.says["a"] = Down("no")
     asked = models.call("a")
     asked.principal = Principal("default", "user_ann", frozenset(), models=("a", "c*"))

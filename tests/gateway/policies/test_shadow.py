@@ -133,3 +133,14 @@ async def test_large_requests_are_not_shown(shadow: Shadow):
 
     assert shadow.figures("m")["behind/next"].dropped == 1
     assert behind.heard == []
+
+
+async def test_closing_on_another_thread_ends_the_copies(shadow: Shadow):
+    asyncio.get_running_loop().set_debug(True)  # it minds calls from other threads
+    await shadow.around(call(shadowed(Deaf())), saying(answer()))
+    await asyncio.sleep(0)
+
+    await asyncio.to_thread(shadow.close)
+    with pytest.raises(asyncio.CancelledError):
+        async with asyncio.timeout(5):
+            await shadow.drain()

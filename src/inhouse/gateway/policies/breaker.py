@@ -95,9 +95,12 @@ class Breaker(Policy[BreakerSettings]):
         if now > cell.settled_at:
             del self._cells[target.id]
 
-    def failed(self, target: Target, error: InhouseError) -> None:
-        """The target failed. What is not its fault (a bad request, a refused key) does not count against it."""
+    def failed(self, target: Target, error: InhouseError, *, is_hurried: bool = False) -> None:
+        """The target failed. What is not its fault (a bad request, a client in a hurry) does not count against it."""
         if not self.settings.enabled:
+            return
+        if is_hurried and isinstance(error, TimedOut):
+            self.left(target)
             return
         if isinstance(error, LimitExceeded):
             self._rest(target, error)

@@ -17,7 +17,6 @@ from inhouse.gateway.subjects import Counters, Identity, Rule, numbered
 Period = Literal["day", "week", "month", "total"]
 _NOTE = "budget"
 _NOISE = 1e-9
-_NO_RETRY = (b"x-should-retry", b"false")
 
 
 class BudgetSpent(LimitExceeded):
@@ -113,7 +112,6 @@ class Budget(Policy[BudgetSettings]):
             if now >= account.end:
                 account.begin(period(account.rule.period, now, self.settings.utc_offset_h)[1])
             if not account.has(cost, tokens):
-                call.headers.append(_NO_RETRY)
                 raise _refusal(account)
         for account in accounts:
             account.cost_aside += cost

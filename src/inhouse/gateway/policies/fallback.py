@@ -1,7 +1,6 @@
 """Ask another model when the wanted one is away, or cannot take the request."""
 
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 
 from pydantic import Field
 
@@ -95,10 +94,7 @@ class Fallback(Policy[FallbackSettings]):
         route = self.surroundings.find(name)
         if route is None or route.name in asked:
             return None
-        allowed = call.principal.models
-        if allowed and not any(fnmatchcase(route.name, pattern) for pattern in allowed):
-            return None
-        return route
+        return route if self.surroundings.may_use(call.principal, route.name) else None
 
 
 def _of(lists: dict[str, list[str]], route: Route) -> list[str]:

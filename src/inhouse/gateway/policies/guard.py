@@ -4,7 +4,7 @@ import asyncio
 import functools
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, Self
@@ -206,17 +206,20 @@ class Guard(Policy[GuardSettings]):
 
     async def moderate(self, texts: Sequence[str]) -> dict[str, Any]:
         """What the rules say of texts, as OpenAI's moderation does: each rule is a category of its own."""
-        return {"results": [await self._moderated(text) for text in texts]}
+        rules = self.settings.rules
+        if sum(map(len, texts)) > _LARGE_BYTES:
+            found = await asyncio.to_thread(_found_in, rules, texts)
+        else:
+            found = _found_in(rules, texts)
+        return {"results": [await self._moderated(rules, *one) for one in zip(texts, found, strict=True)]}
 
-    async def _moderated(self, text: str) -> dict[str, Any]:
-        scores: dict[str, float] = dict.fromkeys(CATEGORIES, 0.0)
-        data = text.encode(errors="replace")
-        for rule in self.settings.rules:
+    async def _moderated(self, rules: Sequence[GuardRule], text: str, found: Mapping[str, float]) -> dict[str, Any]:
+        scores = {**dict.fromkeys(CATEGORIES, 0.0), **found}
+        least: dict[str, float] = {}
+        for rule in rules:
             if rule.kind == "classifier":
                 scores[rule.name] = max(await self._score(rule, [text]), 0.0)
-            else:
-                scores[rule.name] = float(any(pattern.find(data, 0, len(data)) for pattern in rule.found))
-        least = {rule.name: rule.threshold for rule in self.settings.rules if rule.kind == "classifier"}
+                least[rule.name] = rule.threshold
         categories = {name: score > 0 and score >= least.get(name, 1.0) for name, score in scores.items()}
         return {
             "flagged": any(categories.values()),
@@ -315,6 +318,15 @@ class Guard(Policy[GuardSettings]):
         new = [name for name in found if name and name not in known]
         known += new
         self.found.update(new)
+
+
+def _found_in(rules: Sequence[GuardRule], texts: Sequence[str]) -> list[dict[str, float]]:
+    """What each text has of what the rules look for: 1 or 0 by the rule's name."""
+
+    def found(data: bytes) -> dict[str, float]:
+        return {rule.name: float(any(one.find(data, 0, len(data)) for one in rule.found)) for rule in rules}
+
+    return [found(text.encode(errors="replace")) for text in texts]
 
 
 def _passed(call: Call, members: Sequence[str], texts: Texts) -> dict[str, Any]:

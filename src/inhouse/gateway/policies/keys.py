@@ -41,6 +41,7 @@ class Keys(Policy[KeysSettings]):
 
     def __init__(self, surroundings: Surroundings) -> None:
         super().__init__(surroundings)
+        surroundings.may_use = self.allows
         self._known: dict[tuple[str, str, tuple[str, ...], str, str, int], bool] = {}
 
     def configure(self, settings: KeysSettings) -> None:

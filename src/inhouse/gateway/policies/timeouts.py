@@ -51,8 +51,10 @@ class Timeouts(Policy[TimeoutsSettings]):
         name = call.route.name
         streamed, whole, total_s = self._models.get(name, self._all)
         call.waits = streamed if call.stream else whole
-        if not call.timeout_s or call.timeout_s > total_s:
+        if not call.timeout_s or call.timeout_s >= total_s:
             call.timeout_s = total_s
+        else:
+            call.is_hurried = True
 
     def _prepare(self) -> None:
         self._all = _waits(self.settings)

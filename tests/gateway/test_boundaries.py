@@ -17,11 +17,17 @@ from inhouse.gateway.gateway import Gateway
 from inhouse.gateway.openai import OpenAIApp
 from inhouse.gateway.policies.breaker import BreakerSettings
 from inhouse.gateway.policies.budget import Budgeted, BudgetSettings
+from inhouse.gateway.policies.cache import CacheSettings
 from inhouse.gateway.policies.guard import GuardRule, GuardSettings
 from inhouse.gateway.policies.keys import Allowed, KeysSettings
+from inhouse.gateway.policies.retry import RetrySettings
+from inhouse.gateway.policies.timeouts import TimeoutsSettings
 from inhouse.gateway.policy import Settings
 from inhouse.gateway.schemas import RouteDocument
-from inhouse.testing.upstream import Reply, ScriptedUpstream, fails, streams, whole
+from inhouse.testing.upstream import Reply, ScriptedUpstream, chunk, event, fails, streams, whole
+from inhouse.workflow.context import ChatRequest
+
+from .policies.doubles import call
 
 HI = [{"role": "user", "content": "hi"}]
 KEY = Principal("default", "key_1", frozenset({"chat:run"}), key_id="1", owner_id="user_ann", team="red")
@@ -187,3 +193,64 @@ async def test_a_blocked_answer_has_been_paid_for(house: House):
     assert answer.json()["error"]["code"] == "content_filter"
     [(_, account)] = house.gateway.chain("default")["budget"].accounts.all()
     assert account.tokens == 18
+
+
+async def test_a_fallbacks_answer_is_not_kept_for_the_model_that_was_away(house: House):
+    target = {"upstream": "lab", "model": "told"}
+    house.set.route["first"] = RouteDocument.model_validate({"targets": [target], "fallbacks": ["quote"]})
+    house.set.policy["cache"] = CacheSettings(enabled=True)
+    house.set.policy["retry"] = RetrySettings(retries=0)
+    house.gateway.refresh()
+    house.upstream.script(fails(500))
+    ask = {"model": "first", "messages": HI, "temperature": 0}
+
+    helped = await house.post("chat/completions", ask)
+    after = await house.post("chat/completions", ask)
+
+    assert helped.headers["x-model-fallback"] == "quote"
+    assert after.json()["choices"][0]["message"]["content"] == "Hello from upstream."
+    assert (await house.post("chat/completions", ask)).headers["x-cache"] == "hit"
+
+
+async def test_a_server_that_sends_a_head_and_no_token_is_given_up_in_time(house: House):
+    house.set.policy["timeouts"] = TimeoutsSettings(first_token_s=0.1, idle_s=60)
+    house.set.policy["retry"] = RetrySettings(retries=0)
+    house.gateway.refresh()
+    house.upstream.script(streams(20.0))
+
+    answer = await house.post("chat/completions", {"model": "told", "messages": HI, "stream": True})
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (504, "upstream_timed_out")
+
+
+async def test_other_weights_under_a_described_name_are_another_version(house: House):
+    target = {"upstream": "lab", "model": "told"}
+    house.set.route["m"] = RouteDocument.model_validate({"targets": [target]})
+    house.gateway.refresh()
+    before = [house.gateway.route(KEY, name).version for name in ("m", "default")]
+
+    house.gateway.disconnect(KEY, "lab")
+    await house.gateway.connect(KEY, "lab", house.upstream.url)
+
+    after = [house.gateway.route(KEY, name).version for name in ("m", "default")]
+    assert all(one != other for one, other in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("last", [{"delta": None}, {"delta": {}}])
+async def test_workflows_read_what_lenient_servers_say(house: House, last: dict[str, Any]):
+    end = {"model": None, "choices": [{"index": 0, "finish_reason": "stop", **last}]}
+    house.upstream.script(streams(chunk({"content": "Hello."}), event(end), event(b"[DONE]")))
+
+    request = ChatRequest("told", HI)
+    said = [delta async for delta in house.gateway.stream(KEY, request)]
+
+    assert "".join(delta.text for delta in said) == "Hello."
+
+
+def test_what_a_policy_adds_to_a_request_is_estimated_too():
+    asked = call()
+    before = asked.prompt_estimate
+
+    asked.put("messages", [{"role": "system", "content": "word " * 1000}, *HI])
+
+    assert asked.prompt_estimate > before + 1000

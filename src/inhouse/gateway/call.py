@@ -145,7 +145,8 @@ class Call:
     def prompt_estimate(self) -> int:
         """About how many tokens the request has: what limits and budgets count before the model has counted."""
         if self._estimate < 0:
-            self._estimate = estimate_bytes(self.body)
+            body = b"".join(map(bytes, self.fields.values())) if self.changed else self.body
+            self._estimate = estimate_bytes(body)
         return self._estimate
 
     def json(self, name: str) -> Any:

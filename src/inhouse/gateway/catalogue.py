@@ -107,6 +107,8 @@ class Catalogue:
         self._sources = sources
         self._backends: dict[str, Backend] = {INHOUSE: sources.quote}
         self._backends.update({one.name: backend for one, backend in reversed(sources.servers)})
+        self._versions: dict[tuple[str, str], str] = {}
+        """What answers now for a model of a server, or of this machine."""
         self._routes: dict[str, Route] = {}
         self._aliases: dict[str, str] = {}
         self._fill()
@@ -131,8 +133,12 @@ class Catalogue:
         sources = self._sources
         at = sources.started_at
         self._routes[QUOTE] = Route(QUOTE, (self._target(QUOTE, sources.quote, QUOTE),), INHOUSE, at, version=QUOTE)
+        for entry, _ in sources.local:
+            self._versions.update(((LOCAL, model), version) for model, version in _with_adapters(entry))
+        for server, _ in sources.servers:
+            self._versions.update(((server.name, model), str(server.created_at)) for model in server.models)
         default = self._default()
-        self._routes[DEFAULT] = Route(DEFAULT, (default,), INHOUSE, at, version=default.id)
+        self._routes[DEFAULT] = Route(DEFAULT, (default,), INHOUSE, at, version=self._version((default,)))
         for entry, backend in sources.local:
             for model, version in _with_adapters(entry):
                 name = self._free(model, LOCAL)
@@ -169,7 +175,7 @@ class Catalogue:
             balance=document.balance,
             fallbacks=tuple(document.fallbacks),
             shadow=tuple(target for target in shadows if target is not None),
-            version=" ".join(sorted(target.id for target in present)),
+            version=self._version(present),
             prompt=document.prompt,
         )
 
@@ -188,6 +194,10 @@ class Catalogue:
         target.backend, target.weight = backend, weight
         self.targets[key] = target
         return target
+
+    def _version(self, targets: Sequence[Target]) -> str:
+        """Changes when other weights answer for one of these targets."""
+        return " ".join(sorted(f"{one.id}@{self._versions.get((one.backend.name, one.model), '')}" for one in targets))
 
     def _free(self, name: str, owner: str) -> str:
         """The name itself, or `owner/name` where an earlier server has one of that name."""

@@ -206,6 +206,7 @@ class Gateway:
             include_usage=True,
             max_tokens=request.max_tokens or 0,
             session=request.user,
+            priority=principal.priority,
         )
         events = (await self.answer(call)).events
         assert events is not None
@@ -413,12 +414,12 @@ def _body(request: ChatRequest) -> dict[str, Any]:
 
 class _Choice(msgspec.Struct):
     index: int = 0
-    delta: dict[str, Any] = msgspec.field(default_factory=dict)
+    delta: dict[str, Any] | None = None
     finish_reason: str | None = None
 
 
 class _Chunk(msgspec.Struct):
-    model: str = ""
+    model: str | None = ""
     choices: list[_Choice] = msgspec.field(default_factory=list)
     usage: dict[str, Any] | None = None
 
@@ -426,7 +427,7 @@ class _Chunk(msgspec.Struct):
 def _delta(data: bytes) -> ChatDelta:
     chunk = msgspec.json.decode(data, type=_Chunk)
     choice = next((choice for choice in chunk.choices if choice.index == 0), _Choice())
-    fields = {name: value for name, value in choice.delta.items() if name != "role" and value is not None}
+    fields = {name: value for name, value in (choice.delta or {}).items() if name != "role" and value is not None}
     text = fields.pop("content", "")
     usage = chunk.usage and {name: value for name, value in chunk.usage.items() if isinstance(value, int)}
-    return ChatDelta(str(text), choice.finish_reason, usage or None, chunk.model, fields)
+    return ChatDelta(str(text), choice.finish_reason, usage or None, chunk.model or "", fields)

@@ -92,12 +92,14 @@ def answer_texts(rules: Rules, placeholders: Placeholders) -> Texts:
 def guarded_body(body: bytes, texts: Texts) -> bytes:
     """A whole answer with its texts let through."""
     whole = decoded(body)
-    if whole is None:
-        return body
+    if whole is None:  # such as subtitles
+        said = body.decode(errors="replace")
+        text = texts.whole(said)
+        return body if text is said else text.encode()
     choices = whole.get("choices")
-    if not isinstance(choices, list):
-        text = texts.whole(whole.get("text"))
-        return body if text is whole.get("text") else wire.encode({**whole, "text": text})
+    if not isinstance(choices, list):  # spoken words: as a whole, and again in pieces
+        spoken = texts.whole(whole)
+        return body if spoken is whole else wire.encode(spoken)
     passed = [texts.whole(choice) for choice in choices]
     if all(one is other for one, other in zip(passed, choices, strict=True)):
         return body

@@ -269,14 +269,18 @@ class _Events:
     async def open(self, first_token_s: float) -> None:
         """Wait for the first token: until it is there, a failure can be answered by asking again."""
         latest = self._clock() + first_token_s
+        alarm = asyncio.get_running_loop().call_at(latest, self._answer.abort)  # it may have sent a head and no more
         block = b""
-        while not _says_something(block):
-            if self._clock() > latest:
-                raise self._remote._timed_out()
-            block = await self._next()
-            if not block:
-                raise self._remote._broke_off()
-            self._opening += block
+        try:
+            while not _says_something(block):
+                block = await self._next()
+                if not block:
+                    raise self._remote._broke_off()
+                self._opening += block
+        except EndpointBrokeOff as error:
+            raise self._remote._timed_out() if self._clock() >= latest else error from error
+        finally:
+            alarm.cancel()
 
     async def part(self) -> bytes:
         if self._opening:

@@ -363,3 +363,22 @@ async def test_a_replayed_answer_is_guarded_as_a_streamed_one() -> None:
 
     with pytest.raises(ContentFiltered):
         await ask(guard(WORDS), chat("hi"), Reply(events=Blocks(b"".join(disassemble(body)))))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"text":"a mail to","segments":[{"id":0,"text":"ann@example.org"}]}',
+        b"1\n00:00:00,000 --> 00:00:01,000\nann@example.org\n",
+        b"ann@example.org",
+    ],
+)
+async def test_spoken_words_are_checked_in_every_format(body: bytes):
+    call = doubles.call()
+    call.endpoint = Endpoint.TRANSCRIPTIONS
+
+    masked = await ask(guard({**PRIVATE, "where": "output"}), call, Reply(body))
+    with pytest.raises(ContentFiltered):
+        await ask(guard({**WORDS, "words": ["ann"], "where": "output"}), call, Reply(body))
+
+    assert masked.body == body.replace(b"ann@example.org", b"[EMAIL_1]")

@@ -67,7 +67,11 @@ class Cache(Policy[CacheSettings]):
         if key is None:
             return await proceed(call)
         if "no-cache" in wish:
-            return record(await proceed(call), lambda answer: self._keep(key, answer), max_bytes=self._max_bytes)
+            route = call.route
+            reply = await proceed(call)
+            if call.route is not route:  # another model stepped in
+                return reply
+            return record(reply, lambda answer: self._keep(key, answer), max_bytes=self._max_bytes)
         answer = self._find(key)
         if answer is not None:
             self.hits += 1
@@ -87,8 +91,11 @@ class Cache(Policy[CacheSettings]):
         """Ask the model. Whoever asks the same meanwhile waits for this answer, and goes on alone if there is none."""
         flight: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
         is_first = self._flights.setdefault(key, flight) is flight
+        route = call.route
 
         def keep(answer: Answer | None) -> None:
+            if call.route is not route:  # another model stepped in: nobody else shall take its answer for this one's
+                answer = None
             self._keep(key, answer)
             if is_first:
                 del self._flights[key]

@@ -92,9 +92,11 @@ class SemanticCache(Policy[SemanticCacheSettings]):
             call.headers.append((b"x-cache", b"semantic; sim=%.2f" % similarity))
             return replay(answer, call)
         self.misses += 1
+        route = call.route
 
         def keep(answer: Answer | None) -> None:
-            if answer is not None and self.settings.enabled:
+            # Where another model stepped in, nobody else shall take its answer for this one's.
+            if answer is not None and self.settings.enabled and call.route is route:
                 self._keep(place, vector, answer)
 
         return record(await proceed(call), keep, max_bytes=self.settings.max_answer_bytes)

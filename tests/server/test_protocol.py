@@ -47,7 +47,7 @@ async def connection(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Streams]:
     monkeypatch.setattr(door, "GRACE_S", 0.2)
     app = Door({"": echo, "/count": count}, Nobody(), hosts=frozenset({"localhost"}), limits={"": 1 << 20})
     listener = listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(app, http=protocol.BoundedHttp, ws="none", lifespan="off", log_config=None))
+    server = uvicorn.Server(uvicorn.Config(app, http=protocol.HttpConnection, ws="none", lifespan="off", log_config=None))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     reader, writer = await asyncio.open_connection(*listener.getsockname())
     yield reader, writer

@@ -28,7 +28,7 @@ from inhouse.models import api as models_api
 from inhouse.server import errors, health, reference
 from inhouse.server.door import Door
 from inhouse.server.pages import Console, console_directory
-from inhouse.server.protocol import BoundedHttp
+from inhouse.server.protocol import HttpConnection
 from inhouse.server.wiring import House, open_house
 from inhouse.serving import api as serving_api
 from inhouse.serving.asgi import PredictApp
@@ -145,7 +145,7 @@ async def serve(
             config = uvicorn.Config(
                 create_app(house),
                 loop="uvloop",
-                http=BoundedHttp,
+                http=HttpConnection,
                 ws="none",
                 lifespan="off",
                 access_log=False,

@@ -1,96 +1,229 @@
-"""HTTP/1.1 with the bounds that uvicorn leaves open (how large the head of a request is, and how long it takes), and
-answers that go out in as few writes as they have parts.
+"""HTTP/1.1 on one connection: llhttp cuts the bytes up, an ASGI app answers, and everything has a bound.
+
+uvicorn opens the sockets and ends the server; its own protocol costs three times as much for a request, and bounds
+neither the head of a request nor the time that it takes.
 """
 
 import asyncio
+import logging
 import math
+from collections import deque
 from collections.abc import Callable
-from typing import Any, cast
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import unquote
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+import uvicorn
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, parse_url
+from uvicorn.server import ServerState
 
-from inhouse.core.asgi import CONNECTION
+from inhouse.core.asgi import CONNECTION, Message, Scope
 
 MAX_HEAD_BYTES = 64 << 10
 MAX_HEAD_S = 15.0
 KEEP_ALIVE_S = 75.0
 """A connection without a request is kept for so long: longer than clients and proxies keep theirs."""
+_UNREAD_BYTES = 64 << 10
 _NO_BODY = frozenset({204, 304})
+_STATUS = {one.value: b"HTTP/1.1 %d %b\r\n" % (one.value, one.phrase.encode()) for one in HTTPStatus}
+_log = logging.getLogger(__name__)
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class BadHeader(ValueError):
     """An app's header holds a line break or a NUL."""
 
 
-class BoundedHttp(HttpToolsProtocol):
-    """Closes connections whose request does not begin, or whose head does not end."""
+class HttpConnection(asyncio.Protocol):
+    """A client's connection. Requests that come before the last is answered wait their turn."""
 
-    has_left = False
+    transport: asyncio.Transport
     task: asyncio.Task[None]
     """Answers the request."""
-    on_leave: Callable[[], None] | None = None
-    """Called when the client leaves before its answer is complete."""
 
-    _head_bytes = 0
-    _deadline = math.inf
-    """When the head of a request has to be here, on the clock of the loop; infinite while none is awaited."""
-    _is_idle = False
-    """Whether the connection is only kept for a next request."""
-    _timer: asyncio.TimerHandle | None = None
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        if not config.loaded:
+            config.load()
+        self.loop = _loop or asyncio.get_running_loop()
+        self.has_left = False
+        self.on_leave: Callable[[], None] | None = None
+        """Called when the client leaves before its answer is complete."""
+        self.state = server_state
+        self._app: Any = config.loaded_app
+        self._parser = HttpRequestParser(self)
+        self._server: tuple[str, int] | None = None
+        self._client: tuple[str, int] | None = None
+        self._url = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._head_bytes = 0
+        self._reading: Exchange | None = None
+        self._answering: Exchange | None = None
+        self._waiting: deque[Exchange] = deque()
+        self._is_paused = False
+        self._is_idle = False
+        """Whether the connection is only kept for a next request."""
+        self._deadline = math.inf
+        """When the head of a request has to be here, on the clock of the loop; infinite while none is awaited."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._writable: asyncio.Event | None = None
 
     @property
     def is_read(self) -> bool:
         """Whether the request that is being answered is here to its end."""
-        return not self.cycle.more_body
+        return self._answering is None or not self._answering.more_body
+
+    async def drain(self) -> None:
+        """Wait until the client has taken some of what was sent."""
+        if self._writable is not None:
+            await self._writable.wait()
+
+    def resume_reading(self) -> None:
+        if self._is_paused and not self._waiting:
+            self._is_paused = False
+            self.transport.resume_reading()
+
+    def answered(self, exchange: "Exchange") -> None:
+        """An answer is complete: the next request may begin."""
+        self.state.total_requests += 1
+        self._answering = None
+        if not exchange.keep_alive:
+            self.transport.close()
+        if self.transport.is_closing():
+            return
+        if self._waiting:
+            self._start(self._waiting.popleft())
+        elif self._deadline is math.inf:  # else the next head has begun already
+            self._is_idle = True
+            self._deadline = self.loop.time() + (MAX_HEAD_S if exchange.more_body else KEEP_ALIVE_S)
+        self.resume_reading()
+
+    # What the loop and the server call
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        super().connection_made(transport)
-        self._wait()
+        self.transport = transport
+        self.state.connections.add(self)  # pyright: ignore[reportArgumentType]  # all that it wants is `shutdown`
+        self._server, self._client = _address(transport, "sockname"), _address(transport, "peername")
+        self._await_head()
         self._look()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.state.connections.discard(self)  # pyright: ignore[reportArgumentType]
         if self._timer is not None:
             self._timer.cancel()
-        super().connection_lost(exc)
-        self.has_left = True
-        if self.on_leave is not None:
-            self.on_leave()
+        self._leave()
+        self.resume_writing()
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self._deadline is math.inf or self._is_idle:
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade:
+            if self._reading is not None:
+                self._reading.keep_alive = False  # what follows is not HTTP/1.1, and nobody reads it
             return
-        self._head_bytes += len(data)
-        if self._head_bytes > MAX_HEAD_BYTES:
-            self._give_up(b"431 Request Header Fields Too Large")
+        except HttpParserError:
+            self._give_up(400)
+            return
+        if self._deadline is not math.inf and not self._is_idle:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._give_up(431)
+
+    def eof_received(self) -> None:
+        pass
+
+    def pause_writing(self) -> None:
+        self._writable = self._writable or asyncio.Event()
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        if self._writable is not None:
+            self._writable.set()
+
+    def shutdown(self) -> None:
+        """Take no further request, and close after the answer that is under way."""
+        if self._answering is None:
+            self.transport.close()
+        else:
+            self._answering.keep_alive = False
+
+    # What llhttp calls
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
-        cast("dict[str, object]", self.scope)[CONNECTION] = self
-        self._wait()
+        self._url = b""
+        self._headers = []
+        self._await_head()
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         self._deadline = math.inf
-        super().on_headers_complete()
+        parser = self._parser
+        version = parser.get_http_version()
+        target = parse_url(self._url)
+        raw_path: bytes = target.path or b"/"
+        path = raw_path.decode("ascii")
+        scope: Scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": version,
+            "server": self._server,
+            "client": self._client,
+            "scheme": "http",
+            "method": parser.get_method().decode("ascii"),
+            "root_path": "",
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": raw_path,
+            "query_string": target.query or b"",
+            "headers": self._headers,
+            "state": {},
+            CONNECTION: self,
+        }
+        self._reading = exchange = Exchange(self, scope, version != "1.0" and parser.should_keep_alive())
+        if self._answering is None:
+            self._start(exchange)
+        else:
+            self._waiting.append(exchange)
+            self._pause()
 
-    def on_response_complete(self) -> None:
-        self.server_state.total_requests += 1
-        if self.transport.is_closing():
-            return
-        self.flow.resume_reading()
-        if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
-        elif self._deadline is math.inf:  # else the next head has begun already
-            self._is_idle = True
-            self._deadline = self.loop.time() + KEEP_ALIVE_S
+    def on_body(self, body: bytes) -> None:
+        exchange = self._reading
+        if exchange is not None and not exchange.is_complete:
+            exchange.arrive(body)
+            if exchange.unread > _UNREAD_BYTES:
+                self._pause()
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        cycle.__class__ = Cycle  # made by uvicorn a moment ago, and not begun
-        self.task = task = self.loop.create_task(cycle.run_asgi(app))
-        task.add_done_callback(self.tasks.discard)
-        self.tasks.add(task)
+    def on_message_complete(self) -> None:
+        exchange, self._reading = self._reading, None
+        if exchange is not None:
+            exchange.more_body = False
+            exchange.wake()
+            if exchange.is_complete and self._is_idle:  # the rest of a body that nobody wanted is over
+                self._deadline = self.loop.time() + KEEP_ALIVE_S
 
-    def _wait(self) -> None:
+    # What only this class calls
+
+    def _start(self, exchange: "Exchange") -> None:
+        self._answering = exchange
+        self.task = task = self.loop.create_task(exchange.run(self._app))
+        self.state.tasks.add(task)
+        task.add_done_callback(self.state.tasks.discard)
+
+    def _pause(self) -> None:
+        if not self._is_paused:
+            self._is_paused = True
+            self.transport.pause_reading()
+
+    def _await_head(self) -> None:
         """A head has to be here soon. The timer stays where it is and looks again, so that this costs nothing."""
         self._head_bytes = 0
         self._is_idle = False
@@ -98,104 +231,195 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _look(self) -> None:
         now = self.loop.time()
-        if now >= self._deadline:
-            if self._is_idle:
-                self.transport.close()
-            else:
-                self._give_up(b"408 Request Timeout")
-        else:
+        if now < self._deadline:
             self._timer = self.loop.call_at(min(self._deadline, now + MAX_HEAD_S), self._look)
+        elif self._is_idle:
+            self.transport.close()
+        else:
+            self._give_up(408)
 
-    def _give_up(self, status: bytes) -> None:
+    def _leave(self) -> None:
+        """Tell whoever is answering that nobody listens any more."""
+        if self.has_left:
+            return
+        self.has_left = True
+        for exchange in (self._answering, self._reading):
+            if exchange is not None:
+                exchange.wake()
+        if self.on_leave is not None:
+            self.on_leave()
+
+    def _give_up(self, status: int) -> None:
+        """Refuse what came, unless an answer has begun or nothing came at all, and hang up."""
         self._deadline = math.inf
         if self.transport.is_closing():
             return
-        if self._head_bytes and (self.cycle is None or self.cycle.response_complete):  # not into another answer
-            self.transport.write(b"HTTP/1.1 %b\r\ncontent-length: 0\r\nconnection: close\r\n\r\n" % status)
+        can_tell = self._answering is None or (self._answering is self._reading and not self._answering.is_started)
+        if can_tell and (self._head_bytes or status == 400):
+            self.transport.write(_STATUS[status] + b"content-length: 0\r\nconnection: close\r\n\r\n")
+        self._leave()
         self.transport.close()
 
 
-class Cycle(RequestResponseCycle):
+class Exchange:
     """One request and its answer. The head of the answer waits for the first part of the body, but not for long."""
 
-    _head = b""
+    __slots__ = (
+        "_chunked",
+        "_connection",
+        "_head",
+        "_is_told",
+        "_left",
+        "_parts",
+        "_scope",
+        "_waiter",
+        "_wants_continue",
+        "is_complete",
+        "is_started",
+        "keep_alive",
+        "more_body",
+        "unread",
+    )
 
-    async def send(self, message: Any) -> None:
-        if self.flow.write_paused and not self.disconnected:
-            await self.flow.drain()
-        if self.disconnected:
+    def __init__(self, connection: HttpConnection, scope: Scope, keep_alive: bool) -> None:
+        self.keep_alive = keep_alive
+        self.more_body = True
+        self.is_complete = False
+        self.unread = 0
+        self._connection = connection
+        self._scope = scope
+        self._parts: list[bytes] = []
+        self._waiter: asyncio.Future[None] | None = None
+        self._wants_continue = any(
+            name == b"expect" and value.lower() == b"100-continue" for name, value in scope["headers"]
+        )
+        self.is_started = False
+        self._is_told = False
+        """Whether the app has had the whole request."""
+        self._chunked = False
+        self._left = 0
+        """Bytes of the body that are still to come, where its length was told."""
+        self._head = b""
+
+    async def run(self, app: Any) -> None:
+        try:
+            await app(self._scope, self.receive, self.send)
+        except Exception:  # the edge of a request
+            _log.exception("An app failed to answer.")
+            self._fail()
             return
-        if not self.response_started:
+        except asyncio.CancelledError:
+            self._fail()
+            raise
+        if not self.is_complete and not self._connection.has_left:
+            self._fail()
+
+    async def receive(self) -> Message:
+        connection = self._connection
+        if self._wants_continue and not self.is_started:
+            self._wants_continue = False
+            connection.transport.write(_CONTINUE)
+        while not (connection.has_left or self.is_complete):
+            if self._parts or not (self.more_body or self._is_told):
+                body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+                self._parts = []
+                self.unread = 0
+                self._is_told = not self.more_body
+                connection.resume_reading()
+                return {"type": "http.request", "body": body, "more_body": self.more_body}
+            self._waiter = connection.loop.create_future()
+            await self._waiter
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        connection = self._connection
+        await connection.drain()
+        if connection.has_left:
+            return
+        if not self.is_started:
             self._start(message)
-        elif not self.response_complete:
+        elif not self.is_complete:
             self._continue(message)
         else:
             raise RuntimeError(f"Unexpected ASGI message {message['type']!r}: the response is complete.")
 
-    def _start(self, message: Any) -> None:
+    def arrive(self, body: bytes) -> None:
+        self._parts.append(body)
+        self.unread += len(body)
+        self.wake()
+
+    def wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _start(self, message: Message) -> None:
         if message["type"] != "http.response.start":
             raise RuntimeError(f"Expected 'http.response.start', but got {message['type']!r}.")
-        self.response_started = True
-        self.waiting_for_100_continue = False
-        status = message["status"]
-        lines = [STATUS_LINE[status]]
-        for name, value in (*self.default_headers, *message.get("headers", ())):
+        self.is_started = True
+        status: int = message["status"]
+        has_length = False
+        lines = [_STATUS.get(status) or b"HTTP/1.1 %d \r\n" % status]
+        for name, value in (*self._connection.state.default_headers, *message.get("headers", ())):
             lines.append(b"%b: %b\r\n" % (name, value))
             if name == b"content-length":
-                self.expected_content_length = int(value)
-                self.chunked_encoding = False
+                self._left = int(value)
+                has_length = True
             elif name == b"connection" and value.lower() == b"close":
                 self.keep_alive = False
-        if self.chunked_encoding is None and self.scope["method"] != "HEAD" and status not in _NO_BODY:
-            self.chunked_encoding = True
+        if self._scope["method"] == "HEAD" or status in _NO_BODY:
+            self._left = 0
+        elif not has_length:
+            self._chunked = True
             lines.append(b"transfer-encoding: chunked\r\n")
         if not self.keep_alive:
             lines.append(b"connection: close\r\n")
-        lines.append(b"\r\n")
-        self._head = b"".join(lines)
-        _check(self._head, len(lines))
-        if self.chunked_encoding:
-            asyncio.get_running_loop().call_soon(self._flush)
+        head = b"".join(lines)
+        if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b"\0" in head:
+            raise BadHeader("A header of the answer holds a line break.")
+        self._head = head + b"\r\n"
+        if self._chunked:
+            self._connection.loop.call_soon(self._flush)
 
-    def _continue(self, message: Any) -> None:
+    def _continue(self, message: Message) -> None:
         if message["type"] != "http.response.body":
             raise RuntimeError(f"Expected 'http.response.body', but got {message['type']!r}.")
         body: bytes = message.get("body", b"")
         is_last = not message.get("more_body", False)
-        if self.scope["method"] == "HEAD":
-            self.expected_content_length = 0
-            body = b""
-        elif self.chunked_encoding:
+        if self._chunked:
             body = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
             if is_last:
                 body += b"0\r\n\r\n"
+        elif self._scope["method"] == "HEAD":
+            body = b""
         else:
-            self.expected_content_length -= len(body)
-            if self.expected_content_length < 0:
-                raise RuntimeError("Response content longer than Content-Length")
-        if is_last and self.expected_content_length > 0:
-            raise RuntimeError("Response content shorter than Content-Length")
+            self._left -= len(body)
+            if self._left < 0:
+                raise RuntimeError("The body of the answer is longer than its content-length.")
+        if is_last and self._left > 0:
+            raise RuntimeError("The body of the answer is shorter than its content-length.")
         head, self._head = self._head, b""
         if head or body:
-            self.transport.write(head + body if head else body)
+            self._connection.transport.write(head + body if head else body)
         if is_last:
-            self._end()
+            self.is_complete = True
+            self.wake()
+            self._connection.answered(self)
 
     def _flush(self) -> None:
         """Nothing came with the head: it goes alone, so that who waits for a stream knows that it is open."""
-        if self._head and not self.disconnected:
+        if self._head and not self._connection.has_left:
             head, self._head = self._head, b""
-            self.transport.write(head)
+            self._connection.transport.write(head)
 
-    def _end(self) -> None:
-        self.response_complete = True
-        self.message_event.set()
-        if not self.keep_alive:
-            self.transport.close()
-        self.on_response()
+    def _fail(self) -> None:
+        """The app gave up. What it has not begun is answered for it, what it has begun is cut off."""
+        transport = self._connection.transport
+        if not self.is_started and not self._connection.has_left:
+            transport.write(_STATUS[500] + b"content-length: 0\r\nconnection: close\r\n\r\n")
+        self.is_complete = True
+        transport.close()
 
 
-def _check(head: bytes, count: int) -> None:
-    """One look at the whole head instead of two at every header."""
-    if head.count(b"\n") != count or head.count(b"\r") != count or b"\0" in head:
-        raise BadHeader("A header of the answer holds a line break.")
+def _address(transport: asyncio.Transport, name: str) -> tuple[str, int] | None:
+    found = transport.get_extra_info(name)
+    return (str(found[0]), int(found[1])) if isinstance(found, tuple) else None

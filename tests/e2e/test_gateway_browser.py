@@ -1,6 +1,7 @@
 """The gateway's pages in a real browser: what administrators set there holds for programs at once."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -8,6 +9,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from browsers import Visit, assert_accessible, picture
 from inhouse.client import Client
+from inhouse.testing.language import tiny_adapter, tiny_language_model
 from servers import Server, stand_in
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
@@ -134,6 +136,64 @@ def test_a_model_is_tried_from_a_phone_in_the_dark(visit: Visit):
         expect(page.get_by_role("navigation", name="网关").locator("[aria-current]")).to_be_in_viewport()
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
         assert_accessible(page)
+
+
+def test_a_model_of_this_machine_is_loaded_adapted_tried_and_unloaded(visit: Visit, tmp_path: Path):
+    base = tiny_language_model(tmp_path / "base")
+    adapter = tiny_adapter(tmp_path / "adapter", base)
+    page = visit()
+    page.goto("/gateway/local")
+
+    page.get_by_role("button", name="Load a model").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Name").fill("tiny")
+    dialog.get_by_label("Directory").fill(str(base))
+    dialog.get_by_role("button", name="Load", exact=True).click()
+    expect(cells(page, f"tiny {base}").nth(1)).to_have_text("loaded")
+    page.get_by_role("button", name="Add adapter").click()
+    dialog.get_by_label("Name").fill("polite")
+    dialog.get_by_label("Directory").fill(str(adapter))
+    dialog.get_by_role("button", name="Add adapter").click()
+    expect(page.get_by_text("tiny:polite")).to_be_visible()
+    picture(page, "gateway-local")
+    assert_accessible(page)
+
+    tab(page, "Overview")
+    page.get_by_role("combobox", name="Model").select_option("tiny:polite")
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_text("In all", exact=True)).to_be_visible()
+    expect(page.get_by_role("status", name="Answer")).not_to_be_empty()
+
+    tab(page, "Local models")
+    page.get_by_role("button", name="Unload").click()
+    page.get_by_role("dialog").get_by_role("button", name="Unload").click()
+    expect(page.get_by_text("No model runs here yet")).to_be_visible()
+
+
+PLAIN = "You are the help desk.\nAnswer briefly."
+FRIENDLY = "You are the friendly help desk.\nAnswer briefly."
+
+
+def test_a_prompt_gets_a_second_version_and_is_compared(visit: Visit, helpdesk_server: Server):
+    page = visit()
+    page.goto("/gateway/prompts")
+    for name, template in (("New prompt", PLAIN), ("New version", FRIENDLY)):
+        page.get_by_role("button", name=name).first.click()
+        dialog = page.get_by_role("dialog")
+        if name == "New prompt":
+            dialog.get_by_role("textbox", name="Name", exact=True).fill("desk")
+        dialog.get_by_label("Template").fill(template)
+        dialog.get_by_role("button", name="Save").click()
+        expect(dialog).to_have_count(0)
+
+    page.get_by_label("Compare with").select_option("1")
+    expect(page.locator("del")).to_have_text("You are the help desk.")
+    expect(page.locator("ins")).to_have_text("You are the friendly help desk.")
+    assert_accessible(page)
+    page.get_by_role("button", name="Make default").click()
+    expect(page.get_by_role("row").filter(has=page.get_by_text("default", exact=True))).to_contain_text("v2")
+    with helpdesk_server.client() as client:
+        assert [(one["name"], one["version"]) for one in client.gateway.prompts()] == [("desk", 2)]
 
 
 def test_who_may_only_look_finds_nothing_to_change(visit: Visit, client: Client):

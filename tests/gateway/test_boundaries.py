@@ -254,3 +254,15 @@ def test_what_a_policy_adds_to_a_request_is_estimated_too():
     asked.put("messages", [{"role": "system", "content": "word " * 1000}, *HI])
 
     assert asked.prompt_estimate > before + 1000
+
+
+@pytest.mark.parametrize(
+    "more", [{"prompt": ["Hi"] * 50}, {"prompt": [[1, 2]] * 50}, {"prompt": "Hi", "n": 50}, {"prompt": "Hi", "n": 5}]
+)
+async def test_a_budget_is_asked_for_every_text_that_is_wanted(house: House, more: dict[str, Any]):
+    house.set.policy["budget"] = BudgetSettings(rules=(Budgeted(tokens=1000),))
+    house.gateway.refresh()
+
+    answer = await house.post("completions", {"model": "told", "max_tokens": 100, **more})
+
+    assert answer.status_code == (200 if more.get("n") == 5 else 429)

@@ -91,7 +91,7 @@ class Local:
             async with asyncio.timeout_at(call.deadline):
                 return await self._reply(call, model)
         except TimeoutError as error:
-            raise TooSlow(f"The model {model!r} did not answer in time.", hint="Ask for less.") from error
+            raise _too_slow(model) from error
 
     async def _reply(self, call: Call, model: str) -> Reply:
         opened = await self._open(self._workspace_id, model)
@@ -108,9 +108,13 @@ class Local:
         pieces = _able(opened, "generate", model).generate(_normal(request))
         if not call.stream:
             return await _whole(pieces, render)
-        events = _Pieces(pieces, render)
+        events = _Pieces(pieces, render, model, call.deadline)
         await events.open()
         return Reply(events=events, content_type=b"text/event-stream")
+
+
+def _too_slow(model: str) -> TooSlow:
+    return TooSlow(f"The model {model!r} did not answer in time.", hint="Ask for less.")
 
 
 def _able(opened: Any, method: str, model: str) -> Any:
@@ -257,9 +261,12 @@ async def _whole(pieces: AsyncGenerator[Piece], render: _Render) -> Reply:
 class _Pieces:
     """A local model's stream as events; it is asked for the next piece when the reader wants it."""
 
-    def __init__(self, pieces: AsyncGenerator[Piece], render: _Render) -> None:
+    def __init__(self, pieces: AsyncGenerator[Piece], render: _Render, model: str, deadline: float) -> None:
         self._pieces = pieces
         self._render = render
+        self._model = model
+        self._deadline = deadline
+        self._clock = asyncio.get_running_loop().time
         self._opened: set[int] = set()
         self._usage = Usage()
         self._ready = b""
@@ -284,6 +291,8 @@ class _Pieces:
         while not self._is_over:
             try:
                 piece = await anext(self._pieces, None)
+                if self._clock() > self._deadline:
+                    raise _too_slow(self._model)
             except BaseException:
                 self._is_over = True
                 await self._pieces.aclose()

@@ -135,8 +135,8 @@ class OpenAIApp:
             if endpoint.generates:
                 call.stream = known.stream is True
                 call.include_usage = bool(known.stream_options and known.stream_options.include_usage)
-                call.max_tokens = known.max_completion_tokens or known.max_tokens or 0
-                call.choices = known.n or 1
+                call.max_tokens = max(known.max_completion_tokens or 0, known.max_tokens or 0)
+                call.choices = (known.n or 1) * _prompts(known)
                 call.session = known.user or ""
         call.session = headers.session or call.session
         call.priority = who.priority
@@ -272,7 +272,8 @@ class _Pings:
         if silent_s >= self._every_s:
             silent_s = 0.0
             self._answer.silent_since = now
-            self._pinging = self._loop.create_task(self._answer.ping())
+            if self._pinging is None or self._pinging.done():  # else the client does not even read the last one
+                self._pinging = self._loop.create_task(self._answer.ping())
         self._timer = self._loop.call_later(self._every_s - silent_s, self._look)
 
 
@@ -291,6 +292,12 @@ def _caller(scope: Scope) -> Principal:
 
 def _listed(route: Route) -> dict[str, Any]:
     return {"id": route.name, "object": "model", "created": int(route.created_at), "owned_by": route.owner}
+
+
+def _prompts(known: Any) -> int:
+    """How many prompts are answered: `/v1/completions` takes a list of them."""
+    prompt = getattr(known, "prompt", None)
+    return len(prompt) if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int) else 1
 
 
 def _words(item: Any) -> str:

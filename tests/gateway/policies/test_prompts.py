@@ -82,6 +82,27 @@ def test_a_route_or_the_settings_may_name_it():
         prompts(default="desk").admit(by_settings)
 
 
+def test_a_request_cannot_take_another_prompt_than_its_route():
+    asked = asks({"name": "other"})
+    asked.route = route(*targets("lab"), prompt="desk")
+
+    with pytest.raises(BadPrompt, match="of its own") as raised:
+        prompts().admit(asked)
+
+    assert raised.value.details["param"] == "prompt"
+
+
+@pytest.mark.parametrize("named", [{"name": "desk", "version": 1}, {"name": "desk"}, {}], ids=str)
+def test_a_request_only_fills_the_prompt_of_its_route(named: dict[str, object]):
+    asked = asks({**named, "variables": {"who": "Ann"}})
+    asked.route = route(*targets("lab"), prompt="desk")
+
+    prompts().admit(asked)
+
+    assert asked.json("messages")[0]["content"] == "You help Ann."
+    assert "prompt" not in asked.fields
+
+
 @pytest.mark.parametrize(
     "prompt",
     ["desk", 1, {}, {"name": 1}, {"name": "desk", "version": "1"}, {"name": "desk", "version": True}]

@@ -37,7 +37,7 @@ class Prompts(Policy[PromptsSettings]):
     """Fills the template that a request, its route or the settings name, and puts it first as the system's words.
 
     A request names one by `"prompt": {"name": …, "version": …, "variables": {…}}`; without a version it gets the
-    template's default one.
+    template's default one. Where the route names one, that one is taken: a request can only fill it.
     """
 
     @property
@@ -51,12 +51,26 @@ class Prompts(Policy[PromptsSettings]):
             asked = call.json("prompt")
             if not isinstance(asked, dict):
                 raise BadPrompt("A chat's prompt is an object with a name.", param="prompt")
+            asked = self._as_forced(call, asked)
             del call.fields["prompt"]
         elif name := call.route.prompt or self.settings.default:
             asked = {"name": name}
         else:
             return
         self._put_first(call, fill(self._template(asked), _variables(asked)))
+
+    def _as_forced(self, call: Call, asked: dict[str, Any]) -> dict[str, Any]:
+        """What was asked for, as the model's route allows it: its prompt is no client's to change, only to fill."""
+        forced = call.route.prompt
+        if not forced:
+            return asked
+        if asked.get("name", forced) != forced:
+            raise BadPrompt(
+                f"The model {call.route.name!r} has a prompt of its own.",
+                hint="Leave out the prompt's name, or ask another model.",
+                param="prompt",
+            )
+        return {"name": forced, "variables": asked.get("variables")}
 
     def _template(self, asked: Mapping[str, Any]) -> str:
         name, version = asked.get("name"), asked.get("version")

@@ -5,6 +5,7 @@ import pytest
 
 from inhouse.core.errors import InhouseError, Invalid, NotFound, TooLarge
 from inhouse.gateway.call import Call, Reply
+from inhouse.gateway.dispatch import NoTarget
 from inhouse.gateway.policies.retry import TRIED, Retry, RetrySettings
 from inhouse.gateway.policy import Surroundings
 
@@ -67,6 +68,16 @@ async def test_a_refusal_is_not_tried_again(retry: Retry, error: InhouseError):
         await retry.around(call(), asking(backend))
 
     assert len(backend.heard) == 1
+
+
+async def test_a_model_with_no_server_is_not_asked_for_again(retry: Retry, naps: Naps):
+    backend = told("lab", NoTarget("nobody"))
+
+    with pytest.raises(NoTarget):
+        await retry.around(call(), asking(backend))
+
+    assert len(backend.heard) == 1
+    assert naps.taken == []
 
 
 async def test_it_gives_up_after_three_retries(retry: Retry):

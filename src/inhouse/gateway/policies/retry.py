@@ -9,6 +9,7 @@ from pydantic import Field
 
 from inhouse.core.errors import InhouseError, LimitExceeded, TimedOut, Unavailable
 from inhouse.gateway.call import Call, Reply
+from inhouse.gateway.dispatch import NoTarget
 from inhouse.gateway.policy import Policy, Proceed, Settings, Surroundings, policy
 from inhouse.gateway.route import Target
 
@@ -83,6 +84,8 @@ class Retry(Policy[RetrySettings]):
     def _pause(self, call: Call, error: InhouseError, retry: int, tried: int) -> float | None:
         """Seconds until the next attempt; None where another makes no sense."""
         if not error.retryable or not isinstance(error, Unavailable | TimedOut | LimitExceeded):
+            return None
+        if isinstance(error, NoTarget):  # nobody was asked, and nobody will be there in a moment
             return None
         pause_s = self._uniform(0, min(self.settings.pause_s * 2**retry, self.settings.max_pause_s))
         wait_s = float(error.details.get("retry_after_s") or 0.0)

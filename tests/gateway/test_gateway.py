@@ -53,6 +53,28 @@ async def test_connections_survive_a_restart_with_their_keys(
     assert upstream.chats[0].headers["authorization"] == "Bearer sk-secret"
 
 
+async def test_blanks_around_a_key_are_not_sent(gateway: Gateway, principal: Principal, upstream: ScriptedUpstream):
+    await gateway.connect(principal, "lab", upstream.url, key=" sk-secret\n")
+    await gateway.attach("own", upstream.url, key="\tsk-own ")
+
+    await said(gateway, principal, "told")
+    await said(gateway, principal, "lab/told")
+
+    assert {chat.headers["authorization"] for chat in upstream.chats} == {"Bearer sk-secret", "Bearer sk-own"}
+
+
+@pytest.mark.parametrize("key", ["sk\r\nx-admin: 1", "sk\x00", "sk\x7f", "sk-\u200b"], ids=ascii)
+async def test_a_key_that_no_header_can_carry_is_refused(
+    gateway: Gateway, principal: Principal, upstream: ScriptedUpstream, key: str
+):
+    with pytest.raises(BadUpstream, match="no key has") as raised:
+        await gateway.connect(principal, "lab", upstream.url, key=key)
+    with pytest.raises(BadUpstream, match="no key has"):
+        await gateway.attach("lab", upstream.url, key=key)
+
+    assert key not in str(raised.value)
+
+
 async def test_a_key_is_not_readable_in_the_database(
     gateway: Gateway, sqlite: Database, principal: Principal, upstream: ScriptedUpstream
 ):

@@ -295,3 +295,8 @@ async def test_a_connection_reset_anywhere_is_an_error(remote: Remote, length: i
 async def test_the_models_of_a_server_are_listed(http: FastHttp):
     async with scripted_upstream(models=["a", "b"]) as server:
         assert await Remote(http, "lab", server.url).models(LONG) == ["a", "b"]
+
+
+async def test_names_that_no_model_can_have_are_left_out(http: FastHttp):
+    async with scripted_upstream(models=["a", "b\nc", "\x1b[31m", "", "x" * 200, "y" * 201]) as server:
+        assert await Remote(http, "lab", server.url).models(LONG) == ["a", "x" * 200]

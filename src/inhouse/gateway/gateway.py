@@ -232,6 +232,7 @@ class Gateway:
     async def connect(self, principal: Principal, name: str, url: str, *, key: str = "", model: str = "") -> Connected:
         """Check that a model server answers, and make its models available; an empty model takes the first."""
         self._check_name(principal, name)
+        key = _sendable(key)
         found = await self.probe(url, key=key)
         model = _preferred(found, model)
 
@@ -250,6 +251,7 @@ class Gateway:
         """Connect a model server that the settings name: kept for the life of this process, and preferred."""
         principal = Principal.system(DEFAULT_WORKSPACE)
         self._check_name(principal, name)
+        key = _sendable(key)
         found = await self.probe(url, key=key)
         secret = self._secrets.encrypt(key) if key else ""
         model = _preferred(found, model)
@@ -383,6 +385,17 @@ class Gateway:
             yield
         finally:
             self._probed.remove(target)
+
+
+def _sendable(key: str) -> str:
+    """The key without the blanks that copying leaves around it."""
+    key = key.strip()
+    if not (key.isascii() and key.isprintable()):
+        raise BadUpstream(
+            "The key of the model server holds characters that no key has.",
+            hint="Copy it again: letters, digits and signs of ASCII in one line.",
+        )
+    return key
 
 
 def _preferred(found: Found, model: str) -> str:

@@ -36,6 +36,7 @@ from inhouse.gateway.multipart import with_model
 _MAX_ANSWER_BYTES = 32 << 20
 _MAX_EVENT_BYTES = 8 << 20
 _MAX_REFUSAL_BYTES = 64 << 10
+_MAX_MODEL_NAME = 200
 _JSON = b"content-type: application/json\r\n"
 _DONE = b"[DONE]\n\n"
 _INCLUDE_USAGE = msgspec.Raw(b'{"include_usage":true}')
@@ -117,7 +118,7 @@ class Remote:
         self._json = _JSON + self._key
 
     async def models(self, waits: Waits) -> list[str]:
-        """The names of the models that it offers."""
+        """The names of the models that it offers, but for those that nobody could ask for."""
         try:
             answer = await self._http.send(self._origin, b"GET", b"/models", self._key, b"", waits=waits)
         except InhouseError as error:
@@ -126,7 +127,8 @@ class Remote:
             if answer.status != 200:
                 raise await self._refusal(answer)
             body = await answer.read(_MAX_ANSWER_BYTES)
-            return [model.id for model in msgspec.json.decode(body, type=_ModelList).data]
+            names = [model.id for model in msgspec.json.decode(body, type=_ModelList).data]
+            return [name for name in names if name.isprintable() and 0 < len(name) <= _MAX_MODEL_NAME]
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise self._garbled() from error
         except (EndpointBrokeOff, EndpointGarbled, EndpointTimedOut, EndpointUnreachable) as error:

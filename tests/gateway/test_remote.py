@@ -271,6 +271,19 @@ async def test_an_answer_that_never_ends_is_cut_off(remote: Remote, upstream: Sc
         await ask(remote, asking(total_s=0.1))
 
 
+@pytest.mark.parametrize(
+    "silent",
+    [streams(chunk({"content": "So"}), 5.0), Reply([b"{", 5.0]), Reply([b"{", 5.0], 500)],
+    ids=["stream", "whole", "refusal"],
+)
+async def test_the_deadline_holds_while_nothing_comes(remote: Remote, upstream: ScriptedUpstream, silent: Reply):
+    upstream.script(silent)
+
+    async with asyncio.timeout(3):
+        with pytest.raises(TimedOut):
+            await ask(remote, asking(total_s=0.2))
+
+
 async def test_leaving_hangs_up_on_the_upstream_at_once(remote: Remote, upstream: ScriptedUpstream):
     upstream.script(streams(chunk({"content": "So"}), 5.0))
     events = (await remote.send(asking(), "told")).events

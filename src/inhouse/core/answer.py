@@ -32,6 +32,8 @@ class Source(Protocol):
 
     def hurry(self) -> None: ...
 
+    def expect_by(self, deadline: float) -> None: ...
+
 
 class Answer:
     """An answer: its head now, its body as it comes. Read it to the end, or `abort()` it."""
@@ -46,6 +48,7 @@ class Answer:
         "_patience",
         "_source",
         "_waiter",
+        "deadline",
         "headers",
         "is_complete",
         "status",
@@ -57,6 +60,8 @@ class Answer:
         self.headers = headers
         self.is_complete = False
         self.unread = 0
+        self.deadline = math.inf
+        """On the clock of the loop: after it nothing is waited for."""
         self._fields = fields
         self._name = name
         self._source: Source | None = source
@@ -75,6 +80,7 @@ class Answer:
         """The whole rest of the body, by `deadline` on the clock of the loop."""
         if self.is_complete and self._inflate is None and self.unread <= max_bytes:
             return self._take()  # the usual small answer: all of it came with its head
+        self.deadline = deadline
         body: list[bytes] = []
         size = 0
         while part := await self.part():
@@ -98,6 +104,8 @@ class Answer:
                 raise self._failure
             if self.is_complete:
                 return self._end()
+            if self._source is not None:
+                self._source.expect_by(self.deadline)
             self._waiter = self._loop.create_future()
             try:
                 await self._waiter

@@ -127,6 +127,13 @@ class Connection(asyncio.Protocol):
         self._idle_s = _HURRY_S
         self._expect_within(_HURRY_S)
 
+    def expect_by(self, deadline: float) -> None:
+        """Wait for the next piece no longer than that. Only where the usual patience is longer, a timer is moved."""
+        if deadline < self._deadline:
+            self._deadline = deadline
+            if deadline < self._fires_at:
+                self._arm(deadline)
+
     # What the loop calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

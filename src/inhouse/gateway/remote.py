@@ -151,6 +151,7 @@ class Remote:
             raise self._translated(error) from error
 
     async def _reply(self, call: Call, answer: Answer) -> Reply:
+        answer.deadline = call.deadline
         if answer.status != 200:
             raise await self._refusal(answer)
         content_type = answer.header(b"content-type")

@@ -23,6 +23,8 @@ MAX_HEAD_BYTES = 64 << 10
 MAX_HEAD_S = 15.0
 KEEP_ALIVE_S = 75.0
 """A connection without a request is kept for so long: longer than clients and proxies keep theirs."""
+STUCK_S = 60.0
+"""A client that takes nothing of its answer for so long holds up a model: it is cut off."""
 _UNREAD_BYTES = 64 << 10
 _NO_BODY = frozenset({204, 304})
 _STATUS = {one.value: b"HTTP/1.1 %d %b\r\n" % (one.value, one.phrase.encode()) for one in HTTPStatus}
@@ -57,19 +59,26 @@ class HttpConnection(asyncio.Protocol):
         self.state = server_state
         self._app: Any = config.loaded_app
         self._parser = HttpRequestParser(self)
+        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)  # it is left alone, see `_end`
         self._server: tuple[str, int] | None = None
         self._client: tuple[str, int] | None = None
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
+        self._heads = 0
+        self._has_begun = False
         self._head_bytes = 0
         self._reading: Exchange | None = None
         self._answering: Exchange | None = None
         self._waiting: deque[Exchange] = deque()
         self._is_paused = False
-        self._is_idle = False
-        """Whether the connection is only kept for a next request."""
-        self._deadline = math.inf
+        self._is_ending = False
+        """Whether what follows is not read any more."""
+        self._head_due = math.inf
         """When the head of a request has to be here, on the clock of the loop; infinite while none is awaited."""
+        self._idle_until = math.inf
+        """Until when the connection is kept for a next request; infinite while it has one."""
+        self._stuck_at = math.inf
+        """Since when the client takes nothing of what is sent."""
         self._timer: asyncio.TimerHandle | None = None
         self._writable: asyncio.Event | None = None
 
@@ -98,9 +107,8 @@ class HttpConnection(asyncio.Protocol):
             return
         if self._waiting:
             self._start(self._waiting.popleft())
-        elif self._deadline is math.inf:  # else the next head has begun already
-            self._is_idle = True
-            self._deadline = self.loop.time() + (MAX_HEAD_S if exchange.more_body else KEEP_ALIVE_S)
+        elif self._head_due is math.inf:  # else the next head has begun already
+            self._idle_until = self.loop.time() + (MAX_HEAD_S if exchange.more_body else KEEP_ALIVE_S)
         self.resume_reading()
 
     # What the loop and the server call
@@ -118,18 +126,21 @@ class HttpConnection(asyncio.Protocol):
             self._timer.cancel()
         self._leave()
         self.resume_writing()
+        del self._parser  # which holds this object in turn
 
     def data_received(self, data: bytes) -> None:
+        if self._is_ending:
+            return
+        head = self._heads
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade:
-            if self._reading is not None:
-                self._reading.keep_alive = False  # what follows is not HTTP/1.1, and nobody reads it
+            self._end()  # what follows is not HTTP/1.1
             return
         except HttpParserError:
             self._give_up(400)
             return
-        if self._deadline is not math.inf and not self._is_idle:
+        if head == self._heads and self._head_due is not math.inf:  # all of it belongs to a head that has not ended
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._give_up(431)
@@ -140,8 +151,10 @@ class HttpConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         self._writable = self._writable or asyncio.Event()
         self._writable.clear()
+        self._stuck_at = self.loop.time()
 
     def resume_writing(self) -> None:
+        self._stuck_at = math.inf
         if self._writable is not None:
             self._writable.set()
 
@@ -157,6 +170,8 @@ class HttpConnection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         self._url = b""
         self._headers = []
+        self._heads += 1
+        self._has_begun = True
         self._await_head()
 
     def on_url(self, url: bytes) -> None:
@@ -166,7 +181,8 @@ class HttpConnection(asyncio.Protocol):
         self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        self._deadline = math.inf
+        self._head_due = math.inf
+        self._has_begun = False
         parser = self._parser
         version = parser.get_http_version()
         target = parse_url(self._url)
@@ -207,8 +223,8 @@ class HttpConnection(asyncio.Protocol):
         if exchange is not None:
             exchange.more_body = False
             exchange.wake()
-            if exchange.is_complete and self._is_idle:  # the rest of a body that nobody wanted is over
-                self._deadline = self.loop.time() + KEEP_ALIVE_S
+            if exchange.is_complete and self._answering is None:  # the rest of a body that nobody wanted is over
+                self._idle_until = self.loop.time() + KEEP_ALIVE_S
 
     # What only this class calls
 
@@ -223,20 +239,30 @@ class HttpConnection(asyncio.Protocol):
             self._is_paused = True
             self.transport.pause_reading()
 
+    def _end(self) -> None:
+        """Close after the last request that came."""
+        self._is_ending = True
+        last = self._waiting[-1] if self._waiting else self._answering
+        if last is not None:
+            last.keep_alive = False
+
     def _await_head(self) -> None:
         """A head has to be here soon. The timer stays where it is and looks again, so that this costs nothing."""
         self._head_bytes = 0
-        self._is_idle = False
-        self._deadline = self.loop.time() + MAX_HEAD_S
+        self._idle_until = math.inf
+        self._head_due = self.loop.time() + MAX_HEAD_S
 
     def _look(self) -> None:
         now = self.loop.time()
-        if now < self._deadline:
-            self._timer = self.loop.call_at(min(self._deadline, now + MAX_HEAD_S), self._look)
-        elif self._is_idle:
+        if now >= self._idle_until:
             self.transport.close()
-        else:
+        elif now >= self._stuck_at + STUCK_S:
+            self.transport.abort()
+        elif now >= self._head_due and self._answering is None:
             self._give_up(408)
+        else:
+            due = min(self._idle_until, self._head_due if self._answering is None else math.inf, now + MAX_HEAD_S)
+            self._timer = self.loop.call_at(due, self._look)
 
     def _leave(self) -> None:
         """Tell whoever is answering that nobody listens any more."""
@@ -251,11 +277,14 @@ class HttpConnection(asyncio.Protocol):
 
     def _give_up(self, status: int) -> None:
         """Refuse what came, unless an answer has begun or nothing came at all, and hang up."""
-        self._deadline = math.inf
+        self._head_due = math.inf
         if self.transport.is_closing():
             return
-        can_tell = self._answering is None or (self._answering is self._reading and not self._answering.is_started)
-        if can_tell and (self._head_bytes or status == 400):
+        if self._answering is not None and self._answering is not self._reading:
+            self._end()  # into the answer of an earlier request nobody cuts
+            return
+        is_started = self._answering is not None and self._answering.is_started
+        if not is_started and (self._has_begun or status == 400):
             self.transport.write(_STATUS[status] + b"content-length: 0\r\nconnection: close\r\n\r\n")
         self._leave()
         self.transport.close()
@@ -368,6 +397,8 @@ class Exchange:
                 self.keep_alive = False
         if self._scope["method"] == "HEAD" or status in _NO_BODY:
             self._left = 0
+        elif not has_length and self._scope["http_version"] == "1.0":
+            self._left = -1  # its end is the end of the connection
         elif not has_length:
             self._chunked = True
             lines.append(b"transfer-encoding: chunked\r\n")
@@ -391,7 +422,7 @@ class Exchange:
                 body += b"0\r\n\r\n"
         elif self._scope["method"] == "HEAD":
             body = b""
-        else:
+        elif self._left >= 0:
             self._left -= len(body)
             if self._left < 0:
                 raise RuntimeError("The body of the answer is longer than its content-length.")
@@ -417,6 +448,7 @@ class Exchange:
         if not self.is_started and not self._connection.has_left:
             transport.write(_STATUS[500] + b"content-length: 0\r\nconnection: close\r\n\r\n")
         self.is_complete = True
+        self._head = b""
         transport.close()
 
 

@@ -1,3 +1,5 @@
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,8 @@ from inhouse.core.principal import Principal
 from inhouse.core.secrets import Secrets
 from inhouse.gateway.catalogue import ModelNotFound
 from inhouse.gateway.gateway import BadUpstream, Gateway, UpstreamExists, UpstreamNotFound
+from inhouse.gateway.policy import Settings
+from inhouse.gateway.schemas import RouteDocument
 from inhouse.gateway.store import upstreams
 from inhouse.testing.upstream import ScriptedUpstream, says, scripted_upstream
 from inhouse.workflow.context import ChatRequest
@@ -190,3 +194,93 @@ async def test_a_model_that_does_not_count_gets_an_estimate(
     *_, last = [delta async for delta in gateway.stream(principal, chat)]
 
     assert last.usage == {"prompt_tokens": 6, "completion_tokens": 3, "total_tokens": 9}
+
+
+@dataclass
+class Beside:
+    """A local model in a server of its own, and what happens while it is asked."""
+
+    url: str
+    meanwhile: Callable[[], None] = lambda: None
+    name: str = "own"
+    kind: str = "chat"
+    version: str = "1"
+    created_at: float = 1.0
+    adapters: Mapping[str, str] = field(default_factory=dict)
+    key: str = "sk-own"
+
+    @property
+    def model(self) -> str:
+        self.meanwhile()
+        return "told"
+
+    def list(self, workspace_id: str) -> "Sequence[Beside]":
+        return [self] if workspace_id == "default" else []
+
+    async def open(self, workspace_id: str, name: str) -> "Beside":
+        return self
+
+
+async def test_a_local_server_can_be_asked_while_the_models_change(
+    sqlite: Database, tmp_path: Path, principal: Principal, upstream: ScriptedUpstream
+):
+    beside = Beside(upstream.url)
+    gateway = Gateway(sqlite, Secrets(tmp_path / "secret.key"), local=beside)
+    gateway.refresh()
+    beside.meanwhile = gateway.rebuild
+
+    assert await said(gateway, principal, "own") == "Hello from upstream."
+
+    await gateway.close()
+
+
+async def test_a_local_server_that_is_gone_cannot_be_reached_any_more(
+    sqlite: Database, tmp_path: Path, principal: Principal, upstream: ScriptedUpstream
+):
+    beside = Beside(upstream.url)
+    gateway = Gateway(sqlite, Secrets(tmp_path / "secret.key"), local=beside)
+    await said(gateway, principal, "own")
+
+    def stop() -> None:
+        beside.url = ""
+        gateway.rebuild()
+        beside.url = upstream.url
+
+    beside.meanwhile = stop
+
+    with pytest.raises(InhouseError, match="not allowed"):
+        await said(gateway, principal, "own")
+
+    await gateway.close()
+
+
+class Broken:
+    """Settings of which those of one workspace cannot be had."""
+
+    def __init__(self) -> None:
+        self.bad = ""
+
+    def policies(self, workspace_id: str) -> Mapping[str, Settings]:
+        if workspace_id == self.bad:
+            raise ValueError(workspace_id)
+        return {}
+
+    def routes(self, workspace_id: str) -> Mapping[str, RouteDocument]:
+        return {}
+
+
+async def test_a_workspace_that_fails_leaves_the_others_alone(
+    sqlite: Database, tmp_path: Path, principal: Principal, upstream: ScriptedUpstream, caplog: pytest.LogCaptureFixture
+):
+    settings = Broken()
+    gateway = Gateway(sqlite, Secrets(tmp_path / "secret.key"), configuration=settings)
+    other = replace(principal, workspace_id="other")
+    gateway.routes(principal)
+    gateway.routes(other)
+    settings.bad = "default"
+
+    await gateway.connect(other, "lab", upstream.url)
+
+    assert names(gateway, other) == ["quote", "default", "told"]
+    assert "'default' keeps its old settings" in caplog.text
+    await gateway.close()

@@ -49,6 +49,16 @@ class LocalEntry(Protocol):
         """Each adapter's name and version; the model `name:adapter` answers with it."""
         ...
 
+    @property
+    def url(self) -> str:
+        """Where it has a server of its own, once that runs."""
+        ...
+
+    @property
+    def key(self) -> str:
+        """What that server wants as bearer token."""
+        ...
+
 
 class TargetDocument(Protocol):
     @property

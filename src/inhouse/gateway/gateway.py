@@ -136,7 +136,7 @@ class Gateway:
         self._attached: list[Connected] = []
         self._probed: list[tuple[str, int]] = []
         self._endpoints: frozenset[tuple[str, int]] = frozenset()
-        self._beside: dict[str, Remote] = {}
+        self._beside: dict[tuple[str, str], Remote] = {}
         self._workspaces: dict[str, _Workspace] = {}
         self._refreshing = threading.RLock()
         self._started_at = now()
@@ -304,11 +304,24 @@ class Gateway:
     def _rebuild(self) -> None:
         registered = [endpoint(one.url) for one in (*self._attached, *self._connected)]
         self._endpoints = frozenset(registered)
-        self._beside = {}
+        self._forget_beside()
         for workspace_id in list(self._workspaces):
-            self._fill(workspace_id, self._workspaces[workspace_id])
+            try:
+                self._fill(workspace_id, self._workspaces[workspace_id])
+            except Exception:  # the others go on, and this one with what it had
+                _log.exception("The gateway of the workspace %r keeps its old settings.", workspace_id)
         if DEFAULT_WORKSPACE not in self._workspaces:
             self._open(DEFAULT_WORKSPACE)  # now, rather than under the first request
+
+    def _forget_beside(self) -> None:
+        """Let go of model servers of this machine that are gone. Those that run may be asked just now."""
+        running = {(one.url, one.key) for workspace_id in list(self._workspaces) for one in self._entries(workspace_id)}
+        for place in list(self._beside):
+            if place not in running:
+                self._beside.pop(place, None)
+
+    def _entries(self, workspace_id: str) -> Sequence[LocalEntry]:
+        return self._local.list(workspace_id) if self._local is not None else ()
 
     def _workspace(self, workspace_id: str) -> _Workspace:
         workspace = self._workspaces.get(workspace_id)
@@ -344,7 +357,7 @@ class Gateway:
         servers = [(one, self._remote(one)) for one in self._servers(workspace_id)]
         return Sources(
             servers=[(one, backend) for one, backend in servers if backend is not None],
-            local=[(entry, here) for entry in self._local.list(workspace_id)] if self._local is not None else (),
+            local=[(entry, here) for entry in self._entries(workspace_id)],
             quote=Local("inhouse", workspace_id, open_quote),
             documents=self._configuration.routes(workspace_id) if self._configuration else {},
             started_at=self._started_at,
@@ -365,9 +378,10 @@ class Gateway:
         found = await self._local.open(workspace_id, name)
         if not isinstance(found, ModelServer):
             return found
-        known = self._beside.get(found.url)
+        place = (found.url, found.key)
+        known = self._beside.get(place)
         if known is None:
-            known = self._beside[found.url] = Remote(self._http, LOCAL, found.url, key=found.key)
+            known = self._beside[place] = Remote(self._http, LOCAL, found.url, key=found.key)
         return Beside(known, found.model)
 
     def _servers(self, workspace_id: str) -> list[Connected]:
@@ -375,7 +389,9 @@ class Gateway:
 
     def _is_registered(self, host: str, port: int) -> bool:
         asked = (host, port)
-        return asked in self._endpoints or asked in self._probed or asked in map(endpoint, self._beside)
+        if asked in self._endpoints or asked in self._probed:
+            return True
+        return any(asked == endpoint(url) for url, _ in list(self._beside))
 
     @contextmanager
     def _probing(self, url: str) -> Iterator[None]:

@@ -68,6 +68,9 @@ class Configured:
     settings: dict[str, Settings] = field(default_factory=dict)
     documents: dict[str, RouteDocument] = field(default_factory=dict)
 
+    def workspaces(self) -> tuple[str, ...]:
+        return ()
+
     def policies(self, workspace_id: str) -> Mapping[str, Settings]:
         return self.settings
 

@@ -40,6 +40,9 @@ class Set:
     policy: dict[str, Settings] = field(default_factory=dict)
     route: dict[str, RouteDocument] = field(default_factory=dict)
 
+    def workspaces(self) -> tuple[str, ...]:
+        return ()
+
     def policies(self, workspace_id: str) -> Mapping[str, Settings]:
         return self.policy
 

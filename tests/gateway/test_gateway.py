@@ -9,6 +9,7 @@ from inhouse.core.errors import InhouseError
 from inhouse.core.principal import Principal
 from inhouse.core.secrets import Secrets
 from inhouse.gateway.catalogue import ModelNotFound
+from inhouse.gateway.configuration import Configuration
 from inhouse.gateway.gateway import BadUpstream, Gateway, UpstreamExists, UpstreamNotFound
 from inhouse.gateway.policy import Settings
 from inhouse.gateway.schemas import RouteDocument
@@ -214,6 +215,9 @@ class Beside:
         self.meanwhile()
         return "told"
 
+    def workspaces(self) -> tuple[str, ...]:
+        return ("default",)
+
     def list(self, workspace_id: str) -> "Sequence[Beside]":
         return [self] if workspace_id == "default" else []
 
@@ -260,6 +264,9 @@ class Broken:
     def __init__(self) -> None:
         self.bad = ""
 
+    def workspaces(self) -> tuple[str, ...]:
+        return ()
+
     def policies(self, workspace_id: str) -> Mapping[str, Settings]:
         if workspace_id == self.bad:
             raise ValueError(workspace_id)
@@ -284,3 +291,38 @@ async def test_a_workspace_that_fails_leaves_the_others_alone(
     assert names(gateway, other) == ["quote", "default", "told"]
     assert "'default' keeps its old settings" in caplog.text
     await gateway.close()
+
+
+class Asked:
+    """A configuration that remembers for which workspaces it was asked."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+        self.workspace_ids: list[str] = []
+        self.workspaces = configuration.workspaces
+        self.routes = configuration.routes
+
+    def policies(self, workspace_id: str) -> Mapping[str, Settings]:
+        self.workspace_ids.append(workspace_id)
+        return self._configuration.policies(workspace_id)
+
+
+async def test_workspaces_with_something_of_their_own_are_opened_before_their_first_request(
+    sqlite: Database, tmp_path: Path, principal: Principal, upstream: ScriptedUpstream
+):
+    configuration = Configuration(sqlite)
+    before = Gateway(sqlite, Secrets(tmp_path / "secret.key"), configuration=configuration)
+    await before.connect(replace(principal, workspace_id="connected"), "lab", upstream.url)
+    configuration.put_policy(replace(principal, workspace_id="ruled"), "queue", {})
+    await before.close()
+
+    asked_for = Asked(configuration)
+    after = Gateway(sqlite, Secrets(tmp_path / "secret.key"), configuration=asked_for)
+    after.refresh()
+    opened = list(asked_for.workspace_ids)
+    for workspace_id in ("connected", "ruled", "default"):
+        after.routes(replace(principal, workspace_id=workspace_id))
+
+    assert sorted(opened) == ["connected", "default", "ruled"]
+    assert asked_for.workspace_ids == opened
+    await after.close()

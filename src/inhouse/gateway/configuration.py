@@ -122,6 +122,10 @@ class Configuration:
         _log.info("%s has changed and is in force.", self._file)
         return True
 
+    def workspaces(self) -> set[str]:
+        """Those for which something is stored."""
+        return {*self._policies, *self._routes}
+
     def policies(self, workspace_id: str) -> Mapping[str, Settings]:
         """The settings of the policies that have any."""
         return {**self._policies.get(workspace_id, {}), **self._from_file.policies}

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import re
 import threading
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -61,6 +61,10 @@ class Secrets(Protocol):
 class Configuration(Protocol):
     """What administrators set, by workspace."""
 
+    def workspaces(self) -> Collection[str]:
+        """Those for which something of their own is set."""
+        ...
+
     def policies(self, workspace_id: str) -> Mapping[str, Settings]: ...
 
     def routes(self, workspace_id: str) -> Mapping[str, RouteDocument]: ...
@@ -68,6 +72,10 @@ class Configuration(Protocol):
 
 class LocalModels(Protocol):
     """The models that run on this machine."""
+
+    def workspaces(self) -> Collection[str]:
+        """Those that have any."""
+        ...
 
     def list(self, workspace_id: str) -> Sequence[LocalEntry]: ...
 
@@ -305,13 +313,29 @@ class Gateway:
         registered = [endpoint(one.url) for one in (*self._attached, *self._connected)]
         self._endpoints = frozenset(registered)
         self._forget_beside()
-        for workspace_id in list(self._workspaces):
-            try:
-                self._fill(workspace_id, self._workspaces[workspace_id])
-            except Exception:  # the others go on, and this one with what it had
-                _log.exception("The gateway of the workspace %r keeps its old settings.", workspace_id)
-        if DEFAULT_WORKSPACE not in self._workspaces:
-            self._open(DEFAULT_WORKSPACE)  # now, rather than under the first request
+        for workspace_id in {*self._workspaces, *self._inhabited()} - {DEFAULT_WORKSPACE}:
+            self._renew(workspace_id)
+        if DEFAULT_WORKSPACE in self._workspaces:
+            self._renew(DEFAULT_WORKSPACE)
+        else:
+            self._open(DEFAULT_WORKSPACE)  # what fails at the start is told at once
+
+    def _inhabited(self) -> set[str]:
+        """Workspaces that have something here. They are opened now, rather than under their first request."""
+        found = {one.workspace_id for one in self._connected}
+        for others in (self._configuration, self._local):
+            found.update(others.workspaces() if others is not None else ())
+        return found
+
+    def _renew(self, workspace_id: str) -> None:
+        workspace = self._workspaces.get(workspace_id)
+        try:
+            if workspace is None:
+                self._open(workspace_id)
+            else:
+                self._fill(workspace_id, workspace)
+        except Exception:  # the others go on, and this one with what it had
+            _log.exception("The gateway of the workspace %r keeps its old settings.", workspace_id)
 
     def _forget_beside(self) -> None:
         """Let go of model servers of this machine that are gone. Those that run may be asked just now."""
@@ -333,16 +357,17 @@ class Gateway:
     def _open(self, workspace_id: str) -> _Workspace:
         chain = Chain(self._surroundings.of(workspace_id, self._find(workspace_id)), attempt)
         workspace = _Workspace(chain, Catalogue(self._sources(workspace_id), {}))
-        self._configure(workspace_id, chain)
+        self._configure(workspace_id, chain, workspace.catalogue)
         self._workspaces[workspace_id] = workspace
         return workspace
 
     def _fill(self, workspace_id: str, workspace: _Workspace) -> None:
         workspace.catalogue = Catalogue(self._sources(workspace_id), workspace.catalogue.targets)
-        self._configure(workspace_id, workspace.chain)
+        self._configure(workspace_id, workspace.chain, workspace.catalogue)
 
-    def _configure(self, workspace_id: str, chain: Chain) -> None:
-        chain.configure(self._configuration.policies(workspace_id) if self._configuration else {})
+    def _configure(self, workspace_id: str, chain: Chain, catalogue: Catalogue) -> None:
+        settings = self._configuration.policies(workspace_id) if self._configuration else {}
+        chain.configure(settings, catalogue.every())
 
     def _find(self, workspace_id: str) -> Callable[[str], Route | None]:
         return lambda name: self._workspace(workspace_id).catalogue.find(name)

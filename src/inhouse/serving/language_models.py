@@ -118,6 +118,10 @@ class LanguageModels:
         """Every runtime, and what to do before it can be used: empty where nothing."""
         return {name: self._ground.runtimes[name].missing() for name in self._ground.runtimes}
 
+    def workspaces(self) -> set[str]:
+        """Those that have models here."""
+        return {workspace_id for workspace_id, _ in list(self._wanted)}
+
     def list(self, workspace_id: str) -> list[Entry]:
         """The workspace's models, oldest first."""
         mine = [one for one in self._wanted.values() if one.workspace_id == workspace_id]

@@ -120,8 +120,8 @@ class Call:
     waits: Waits = _WAITS
     """How long to wait for what; set by the policy `timeouts`."""
     target: "Target | None" = None
-    held: "Target | None" = None
-    """The target that is busy with this call's stream."""
+    has_begun: bool = False
+    """Whether a target has begun to stream its answer."""
     arm: str = ""
     attempts: int = 0
     queued_s: float = 0.0

@@ -123,6 +123,10 @@ class Catalogue:
         self._aliases: dict[str, str] = {}
         self._fill()
 
+    def every(self) -> list[Route]:
+        """All routes, that for every other name among them."""
+        return list(self._routes.values())
+
     def routes(self) -> list[Route]:
         """What `/v1/models` lists."""
         return [route for route in self._routes.values() if route.name != ANY]

@@ -1,13 +1,14 @@
 """The policies of one workspace, in their order, around whatever answers."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from inhouse.gateway.call import Call, Outcome, Reply
 from inhouse.gateway.metering import Metered, ended, note_usage
 from inhouse.gateway.policy import Policy, Proceed, Settings, Surroundings, policies
+from inhouse.gateway.route import Route
 
 Settle = Callable[[Call, Outcome], None]
 
@@ -33,7 +34,7 @@ class Chain:
     def __contains__(self, name: str) -> bool:
         return name in self._policies
 
-    def configure(self, settings: Mapping[str, Settings]) -> None:
+    def configure(self, settings: Mapping[str, Settings], routes: Sequence[Route] = ()) -> None:
         """Take new settings; calls under way end by those with which they began."""
         for name, policy in self._policies.items():
             wanted = settings.get(name) or policy.settings_type()
@@ -43,7 +44,7 @@ class Chain:
         self._stages = tuple(_stage(one) for one in active if _overrides(one, "admit") or _overrides(one, "settle"))
         proceed = self._attempt
         for policy in reversed(active):
-            if _overrides(policy, "around"):
+            if _overrides(policy, "around") and policy.surrounds(routes):
                 proceed = functools.partial(policy.around, proceed=proceed)
         self._proceed = proceed  # all at once: requests come while another thread is here
 
@@ -58,33 +59,29 @@ class Chain:
                 admitted += 1
             reply = await self._proceed(call)
         except BaseException as error:
-            if call.held is not None:  # a stream had begun that nobody will see
+            if call.has_begun:  # nobody will see it, but it is spent
                 note_usage(call)
-            self._settle(stages[:admitted], call, ended(call, error))
+            _settle(stages[:admitted], call, ended(call, error))
             raise
         call.usage = reply.usage or call.usage
         if reply.events is not None:
-            reply.events = Metered(reply.events, call, functools.partial(self._settle, stages))
+            reply.events = Metered(reply.events, call, functools.partial(_settle, stages))
             return reply
         note_usage(call, body=reply.body)
         if call.captured is not None:
             call.captured.append(reply.body)
-        self._settle(stages, call, ended(call, None))
+        _settle(stages, call, ended(call, None))
         return reply
 
     def close(self) -> None:
         for policy in self._policies.values():
             policy.close()
 
-    def _settle(self, stages: tuple[_Stage, ...], call: Call, outcome: Outcome) -> None:
-        if call.held is not None:  # a stream's target is busy until its end
-            held, call.held = call.held, None
-            held.in_flight -= 1
-            if outcome.error is not None:
-                self["breaker"].failed(held, outcome.error, is_hurried=call.is_hurried)
-        for stage in reversed(stages):
-            if stage.settle is not None:
-                stage.settle(call, outcome)
+
+def _settle(stages: tuple[_Stage, ...], call: Call, outcome: Outcome) -> None:
+    for stage in reversed(stages):
+        if stage.settle is not None:
+            stage.settle(call, outcome)
 
 
 def _stage(policy: Policy[Any]) -> _Stage:

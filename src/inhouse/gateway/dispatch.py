@@ -1,12 +1,15 @@
 """One attempt at a call: choose a target, ask it, and note how it did."""
 
 import asyncio
+import functools
 import time
+from collections.abc import Callable
 
 from inhouse.core.errors import InhouseError, TimedOut, Unavailable
 from inhouse.core.fasthttp import Waits
-from inhouse.gateway.call import Call, Reply
+from inhouse.gateway.call import Call, Events, Reply
 from inhouse.gateway.chain import Chain
+from inhouse.gateway.route import Target
 
 _SMOOTHING = 0.2
 
@@ -49,8 +52,42 @@ async def attempt(chain: Chain, call: Call) -> Reply:
     if reply.events is None:
         target.in_flight -= 1
     else:
-        call.held = target
+        call.has_begun = True
+        reply.events = _Watched(reply.events, target, functools.partial(breaker.failed, is_hurried=call.is_hurried))
     return reply
+
+
+class _Watched:
+    """A stream, with its target: that is busy until the end, and blamed when it breaks off."""
+
+    def __init__(self, events: Events, target: Target, blame: Callable[[Target, InhouseError], None]) -> None:
+        self._events = events
+        self._target: Target | None = target
+        self._blame = blame
+
+    async def part(self) -> bytes:
+        try:
+            block = await self._events.part()
+        except InhouseError as error:
+            if self._target is not None:
+                self._blame(self._target, error)
+            self._end()
+            raise
+        except BaseException:
+            self._end()
+            raise
+        if not block:
+            self._end()
+        return block
+
+    def abort(self) -> None:
+        self._events.abort()
+        self._end()
+
+    def _end(self) -> None:
+        target, self._target = self._target, None
+        if target is not None:
+            target.in_flight -= 1
 
 
 def _keep_time(call: Call) -> None:

@@ -53,7 +53,8 @@ class Line:
         """Return once `take` has taken what the call needs, or raise what it said last."""
         one = _Waiting((-call.priority, next(self._numbers)), counters, take)
         if len(self._waiting) >= self._max_waiting:
-            return self._give_up(one)
+            self._give_up(one)
+            return
         began = asyncio.get_running_loop().time()
         bisect.insort(self._waiting, one, key=lambda other: other.rank)
         self._next()

@@ -62,6 +62,10 @@ class Policy(Generic[SettingsT]):
     def admit(self, call: Call) -> None:
         """Let a call in, possibly changed, or raise. Whatever it takes it gives back in `settle`."""
 
+    def surrounds(self, routes: Sequence["Route"]) -> bool:
+        """Whether `around` has anything to do for these routes; if not, requests are spared it."""
+        return True
+
     async def around(self, call: Call, proceed: Proceed) -> Reply:
         """Answer a call, usually by `proceed`: once, several times, or not at all."""
         return await proceed(call)

@@ -39,6 +39,11 @@ class Fallback(Policy[FallbackSettings]):
     error of the model that it asked for.
     """
 
+    def surrounds(self, routes: Sequence[Route]) -> bool:
+        settings = self.settings
+        named = settings.unavailable or settings.context_length or settings.content_filter
+        return bool(named) or any(route.fallbacks for route in routes)
+
     async def around(self, call: Call, proceed: Proceed) -> Reply:
         wanted = call.route
         if self.surroundings.is_out(wanted) and (others := self._when_away(wanted)):

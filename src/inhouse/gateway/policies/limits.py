@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Sequence
 
 from pydantic import Field
 
@@ -10,6 +11,7 @@ from inhouse.gateway.call import Call, Outcome, Reply
 from inhouse.gateway.line import Line
 from inhouse.gateway.policy import Policy, Proceed, Settings, Surroundings, policy
 from inhouse.gateway.prices import expected
+from inhouse.gateway.route import Route
 from inhouse.gateway.subjects import Counters, Identity, Rule
 
 _NOTE = "limits"
@@ -123,6 +125,9 @@ class Limits(Policy[LimitsSettings]):
     @property
     def is_active(self) -> bool:
         return bool(self.settings.rules)
+
+    def surrounds(self, routes: Sequence[Route]) -> bool:
+        return self.settings.max_wait_s > 0
 
     def admit(self, call: Call) -> None:
         buckets = self.buckets.of(call)

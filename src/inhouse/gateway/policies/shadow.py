@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from inhouse.core.errors import InhouseError
 from inhouse.gateway import metrics
 from inhouse.gateway.call import Call, Reply
 from inhouse.gateway.policy import Policy, Proceed, Settings, Surroundings, policy
-from inhouse.gateway.route import Target
+from inhouse.gateway.route import Route, Target
 
 _MAX_FIGURES = 1024
 _MOST_TOKENS = 1 << 31
@@ -59,6 +59,9 @@ class Shadow(Policy[ShadowSettings]):
     @property
     def is_active(self) -> bool:
         return self.settings.enabled
+
+    def surrounds(self, routes: Sequence[Route]) -> bool:
+        return any(route.shadow for route in routes)
 
     async def around(self, call: Call, proceed: Proceed) -> Reply:
         route = call.route

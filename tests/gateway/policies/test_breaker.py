@@ -244,3 +244,25 @@ def test_what_it_remembers_is_bounded(breaker: Breaker):
         fail(breaker, targets(f"server {number}")[0])
 
     assert len(breaker.states()) <= 1024
+
+
+@pytest.mark.parametrize("end", ["left", "succeeded", "failed", "hurried"])
+def test_a_call_from_before_it_opened_says_nothing_about_the_probe(
+    breaker: Breaker, target: Target, clock: Clock, end: str
+):
+    early = breaker.started(target)
+    fail(breaker, target, 3)
+    clock.move(5)
+    probe = breaker.started(target)
+
+    if end == "left":
+        breaker.left(target, is_probe=early)
+    elif end == "succeeded":
+        breaker.succeeded(target, is_probe=early)
+    else:
+        breaker.failed(target, Slow("late"), is_hurried=end == "hurried", is_probe=early)
+
+    assert (early, probe) == (False, True)
+    assert not breaker.allows(target)
+    breaker.succeeded(target, is_probe=probe)
+    assert breaker.state(target) == "closed"

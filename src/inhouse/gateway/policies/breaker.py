@@ -39,7 +39,7 @@ class Breaker(Policy[BreakerSettings]):
     """Keeps an eye on every target. A target that never failed costs nothing.
 
     What asks a target does so in this order: `usable` to filter, `started`, then exactly one of `succeeded`, `failed`
-    and `left` (nobody waited for the answer any more).
+    and `left` (nobody waited for the answer any more), with what `started` said.
     """
 
     def __init__(self, surroundings: Surroundings) -> None:
@@ -73,21 +73,23 @@ class Breaker(Policy[BreakerSettings]):
         """Whether none of a route's targets may be asked now."""
         return bool(self._cells) and not any(self.allows(target) for target in route.targets)
 
-    def started(self, target: Target) -> None:
-        """A request goes to the target. If the breaker is open, this is the probe."""
+    def started(self, target: Target) -> bool:
+        """A request goes to the target. If the breaker is open, this is the probe, which is told."""
         cell = self._cells.get(target.id) if self._cells else None
-        if cell is not None and cell.is_open:
-            cell.probe(self.surroundings.clock())
-            self._publish(target.id, HALF_OPEN)
+        if cell is None or not cell.is_open:
+            return False
+        cell.probe(self.surroundings.clock())
+        self._publish(target.id, HALF_OPEN)
+        return True
 
-    def succeeded(self, target: Target) -> None:
+    def succeeded(self, target: Target, *, is_probe: bool = True) -> None:
         """The target answered."""
         cell = self._cells.get(target.id) if self._cells else None
         if cell is None:
             return
         now = self.surroundings.clock()
         if cell.is_open:
-            if cell.probing_until:  # others were sent before it opened
+            if is_probe and cell.probing_until:  # others were sent before it opened
                 cell.close(now)
                 self._publish(target.id, CLOSED)
             return
@@ -95,24 +97,25 @@ class Breaker(Policy[BreakerSettings]):
         if now > cell.settled_at:
             del self._cells[target.id]
 
-    def failed(self, target: Target, error: InhouseError, *, is_hurried: bool = False) -> None:
+    def failed(self, target: Target, error: InhouseError, *, is_hurried: bool = False, is_probe: bool = True) -> None:
         """The target failed. What is not its fault (a bad request, a client in a hurry) does not count against it."""
         if not self.settings.enabled:
             return
         if is_hurried and isinstance(error, TimedOut):
-            self.left(target)
+            self.left(target, is_probe=is_probe)
             return
         if isinstance(error, LimitExceeded):
+            self.succeeded(target, is_probe=is_probe)
             self._rest(target, error)
         elif isinstance(error, Unavailable | TimedOut):
-            self._count(target)
+            self._count(target, is_probe)
         else:
-            self.succeeded(target)  # it answers, if only to refuse
+            self.succeeded(target, is_probe=is_probe)  # it answers, if only to refuse
 
-    def left(self, target: Target) -> None:
-        """Nobody waited for the answer: it says nothing about the target, and another may probe."""
+    def left(self, target: Target, *, is_probe: bool = True) -> None:
+        """Nobody waited for the answer: it says nothing about the target. If it was the probe, another may be one."""
         cell = self._cells.get(target.id) if self._cells else None
-        if cell is not None:
+        if cell is not None and is_probe:
             cell.probing_until = 0.0
 
     def state(self, target: Target) -> str:
@@ -125,11 +128,11 @@ class Breaker(Policy[BreakerSettings]):
         now = self.surroundings.clock()
         return {name: cell.state(now) for name, cell in self._cells.items()}
 
-    def _count(self, target: Target) -> None:
+    def _count(self, target: Target, is_probe: bool) -> None:
         now = self.surroundings.clock()
         cell = self._cell(target.id)
         if cell.is_open:
-            if cell.probing_until:  # others were sent before it opened
+            if is_probe and cell.probing_until:  # others were sent before it opened
                 cell.reopen(now, self.settings.max_open_s)
                 self._publish(target.id, OPEN)
             return
@@ -145,7 +148,6 @@ class Breaker(Policy[BreakerSettings]):
 
     def _rest(self, target: Target, error: InhouseError) -> None:
         """A busy target says when to come back; until then it gets nothing, but it is not broken."""
-        self.succeeded(target)
         wait_s = float(error.details.get("retry_after_s") or 0.0)
         if wait_s > 0:
             until = self.surroundings.clock() + min(wait_s, self.settings.max_open_s)

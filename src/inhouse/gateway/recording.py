@@ -25,11 +25,15 @@ Keep = Callable[[Answer | None], None]
 
 
 class Recorded:
-    """Streamed events on their way. `keep` gets the complete answer, or None where there is none; exactly once."""
+    """Streamed events on their way. `keep` gets the complete answer, or None where there is none; exactly once.
 
-    def __init__(self, events: Events, keep: Keep, *, max_bytes: int) -> None:
+    Where the reader leaves before the end, `left` is called instead, if there is one.
+    """
+
+    def __init__(self, events: Events, keep: Keep, *, max_bytes: int, left: Callable[[], None] | None = None) -> None:
         self._events = events
         self._keep: Keep | None = keep
+        self._leave = left
         self._left = max_bytes
         self._blocks: list[bytes] = []
 
@@ -40,14 +44,23 @@ class Recorded:
                 self._note(block)
             elif self._keep is not None:
                 self._end(await self._answer())
+        except asyncio.CancelledError:
+            self._left_early()
+            raise
         except BaseException:
             self._end(None)
             raise
         return block
 
     def abort(self) -> None:
-        self._end(None)
+        self._left_early()
         self._events.abort()
+
+    def _left_early(self) -> None:
+        if self._keep is not None and self._leave is not None:
+            self._keep = None
+            self._leave()
+        self._end(None)
 
     def _note(self, block: bytes) -> None:
         self._left -= len(block)
@@ -83,11 +96,11 @@ class Replayed:
         self._block = b""
 
 
-def record(reply: Reply, keep: Keep, *, max_bytes: int) -> Reply:
-    """The same reply; `keep` gets its answer when it is complete."""
+def record(reply: Reply, keep: Keep, *, max_bytes: int, left: Callable[[], None] | None = None) -> Reply:
+    """The same reply; `keep` gets its answer when it is complete. See `Recorded` for `left`."""
     if reply.events is not None:
         return Reply(
-            events=Recorded(reply.events, keep, max_bytes=max_bytes),
+            events=Recorded(reply.events, keep, max_bytes=max_bytes, left=left),
             content_type=reply.content_type,
             usage=reply.usage,
         )

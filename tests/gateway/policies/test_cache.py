@@ -221,6 +221,51 @@ async def test_when_the_first_is_of_no_use_the_others_ask_themselves(how: str) -
     assert [reply.body for reply in await asyncio.gather(*others)] == [doubles.answer().body] * 2
 
 
+async def test_when_the_first_leaves_one_of_the_others_asks_for_all() -> None:
+    policy, model = cache(), Slow()
+    first, second, *others = await several(policy, model, 5)
+
+    first.cancel()
+    await settled()
+    assert len(model.waiting) == 2
+    second.cancel()
+    await settled()
+    assert len(model.waiting) == 3
+    model.waiting[2].set_result(doubles.answer())
+
+    assert [reply.body for reply in await asyncio.gather(*others)] == [doubles.answer().body] * 3
+    assert len(model.waiting) == 3
+    assert policy.shared == 2
+
+
+async def test_nobody_waits_for_an_answer_that_is_too_large_to_share() -> None:
+    policy, model = cache(max_answer_bytes=1024), Slow()
+    first, *others = await several(policy, model, 3)
+
+    model.waiting[0].set_result(doubles.answer("x" * 2000))
+    await first
+    await settled()
+
+    assert len(model.waiting) == 3
+    for waiting in model.waiting[1:]:
+        waiting.set_result(doubles.answer())
+    await asyncio.gather(*others)
+
+
+async def test_waiting_for_another_takes_from_the_time_of_the_call() -> None:
+    policy, model, hurried = cache(), Slow(), call()
+    [first] = await several(policy, model, 1)
+    hurried.timeout_s = 0.01
+
+    async with asyncio.timeout(5):
+        reply = await policy.around(hurried, Model())
+
+    assert reply.body == doubles.answer().body
+    assert hurried.deadline > 0
+    model.waiting[0].set_result(doubles.answer())
+    await first
+
+
 async def test_a_follower_that_leaves_disturbs_nobody() -> None:
     policy, model = cache(), Slow()
     first, second, third = await several(policy, model, 3)

@@ -1,6 +1,7 @@
 """Answer what has been asked before from memory, and let identical requests under way share one answer."""
 
 import asyncio
+import math
 from collections import OrderedDict
 from typing import Literal
 
@@ -76,16 +77,26 @@ class Cache(Policy[CacheSettings]):
         if answer is not None:
             self.hits += 1
             return self._replay(answer, call, "hit")
-        flight = self._flights.get(key) if self.settings.single_flight else None
-        if flight is not None:
-            await asyncio.wait((flight,), timeout=self.settings.share_wait_s)
-            answer = flight.result() if flight.done() else None
+        if self.settings.single_flight and key in self._flights:
+            answer = await self._others(key, call)
             if answer is not None:
                 self.shared += 1
                 return self._replay(answer, call, "shared")
         self.misses += 1
         call.headers.append((b"x-cache", b"miss"))
         return await self._ask(key, call, proceed)
+
+    async def _others(self, key: bytes, call: Call) -> Answer | None:
+        """The answer that another request waits for. If that one leaves, one of those who wait here asks instead."""
+        loop = asyncio.get_running_loop()
+        if call.timeout_s and not call.deadline:
+            call.deadline = loop.time() + call.timeout_s  # the wait is a part of the time that the call has
+        until = min(loop.time() + self.settings.share_wait_s, call.deadline or math.inf)
+        while (flight := self._flights.get(key)) is not None:
+            await asyncio.wait((flight,), timeout=max(until - loop.time(), 0))
+            if not flight.cancelled():
+                return flight.result() if flight.done() else None
+        return None
 
     async def _ask(self, key: bytes, call: Call, proceed: Proceed) -> Reply:
         """Ask the model. Whoever asks the same meanwhile waits for this answer, and goes on alone if there is none."""
@@ -101,12 +112,20 @@ class Cache(Policy[CacheSettings]):
                 del self._flights[key]
                 flight.set_result(answer)
 
+        def leave() -> None:
+            if is_first:
+                del self._flights[key]
+                flight.cancel()
+
         try:
             reply = await proceed(call)
+        except asyncio.CancelledError:
+            leave()
+            raise
         except BaseException:
             keep(None)
             raise
-        return record(reply, keep, max_bytes=self._max_bytes)
+        return record(reply, keep, max_bytes=self._max_bytes, left=leave)
 
     @property
     def _max_bytes(self) -> int:

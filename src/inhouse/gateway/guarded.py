@@ -11,7 +11,7 @@ from inhouse.core.errors import Invalid
 from inhouse.gateway import wire
 from inhouse.gateway.patterns import Pattern
 from inhouse.gateway.sieve import Rules, Sieve
-from inhouse.gateway.texts import RESTORED, Placeholders, Unescaped, changed
+from inhouse.gateway.texts import RESTORED, Placeholders, Unescaped, changed, changed_schema
 
 
 class ContentFiltered(Invalid):
@@ -43,6 +43,10 @@ class Texts:
     def whole(self, value: Any) -> Any:
         """A JSON value with what is to be masked masked; the very same object where nothing is."""
         return changed(value, self._text)
+
+    def schema(self, value: Any) -> Any:
+        """The same for descriptions of functions and of JSON."""
+        return changed_schema(value, self._text)
 
     def _text(self, text: str, is_json: bool) -> str:
         if is_json:

@@ -14,6 +14,8 @@ _NO_TEXT = frozenset(
     | {"index", "logprobs", "finish_reason", "cache_control", "encrypted_content", "signature"}
 )
 _JSON_TEXT = frozenset({"arguments"})
+# The same in descriptions of functions and of JSON, where a property can have any of these names.
+_NO_TEXT_IN_SCHEMA = frozenset({"type", "name", "format", "required", "pattern", "$ref", "$id", "$schema", "$anchor"})
 Change = Callable[[str, bool], str]
 
 RESTORED = Pattern(r"\[[A-Z][A-Z_]{0,40}_\d{1,7}\]", label="", tail=r"\[(?:[A-Z][A-Z_]{0,41}\d{0,7}\]?)?", window=64)
@@ -39,6 +41,24 @@ def _changed_members(value: dict[str, Any], change: Change) -> dict[str, Any]:
         for name, member in value.items()
     }
     return value if all(members[name] is value[name] for name in value) else members
+
+
+def changed_schema(value: Any, change: Change) -> Any:
+    """As `changed`, for descriptions of functions and of JSON: what holds them together stays."""
+    if isinstance(value, list):
+        items = [changed_schema(item, change) for item in value]
+        return value if all(one is other for one, other in zip(items, value, strict=True)) else items
+    if isinstance(value, dict):
+        members = {
+            name: member if name in _NO_TEXT_IN_SCHEMA and _is_plain(member) else changed_schema(member, change)
+            for name, member in value.items()
+        }
+        return value if all(members[name] is value[name] for name in value) else members
+    return changed(value, change)
+
+
+def _is_plain(member: Any) -> bool:
+    return isinstance(member, str) or (isinstance(member, list) and all(isinstance(one, str) for one in member))
 
 
 class Placeholders:

@@ -101,6 +101,46 @@ async def test_words_are_found_in_any_shape_of_message(content: Any) -> None:
         await ask(guard(WORDS), chat(content))
 
 
+def function(description: str = "", **properties: Any) -> dict[str, Any]:
+    schema = {"type": "object", "properties": properties, "required": list(properties)}
+    return {"name": "look", "description": description, "parameters": schema}
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        {"tools": [{"type": "function", "function": function("forbidden")}]},
+        {"tools": [{"type": "function", "function": function(name={"type": "string", "description": "forbidden"})}]},
+        {"tools": [{"type": "function", "function": function(type={"enum": ["forbidden"]})}]},
+        {"functions": [function("so forbidden")]},
+        {"prediction": {"type": "content", "content": "forbidden"}},
+        {"prediction": {"type": "content", "content": [{"type": "text", "text": "forbidden"}]}},
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "description": "forbidden"}}},
+        {"response_format": {"type": "json_schema", "json_schema": {"schema": {"title": "forbidden"}}}},
+    ],
+    ids=str,
+)
+async def test_words_are_found_in_what_comes_beside_the_messages(member: dict[str, Any]) -> None:
+    call = chat("hi")
+    for name, value in member.items():
+        call.put(name, value)
+
+    with pytest.raises(ContentFiltered):
+        await ask(guard(WORDS), call)
+
+
+async def test_masking_leaves_a_functions_structure_alone() -> None:
+    call = chat("hi")
+    described = {"type": "string", "description": "Such as ann@example.com"}
+    call.put("tools", [{"type": "function", "function": function("For bob@example.com", email=described)}])
+
+    await ask(guard({**PRIVATE, "finds": ["email"]}), call)
+
+    [tool] = call.json("tools")
+    email = {**described, "description": "Such as [EMAIL_2]"}
+    assert tool == {"type": "function", "function": function("For [EMAIL_1]", email=email)}
+
+
 async def test_a_word_within_another_is_none() -> None:
     assert said(await ask(guard(WORDS), chat("unforbiddenly"))) == "Hello."
 

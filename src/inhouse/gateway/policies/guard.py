@@ -41,7 +41,8 @@ CATEGORIES = (
     "violence/graphic",
 )
 """What OpenAI's moderation knows: always named in a result, and never found here."""
-_CHECKED = ("messages", "prompt", "input", "query", "documents", "suffix", "instructions")
+_SCHEMAS = ("tools", "functions", "response_format")
+_CHECKED = (*_SCHEMAS, "prediction", "messages", "prompt", "input", "query", "documents", "suffix", "instructions")
 _ANSWERS = frozenset({Endpoint.CHAT, Endpoint.COMPLETIONS, Endpoint.TRANSCRIPTIONS, Endpoint.TRANSLATIONS})
 _LARGE_BYTES = 256 << 10  # checked beside the event loop: RE2 lets other threads run meanwhile
 _JUDGED_CHARACTERS = 2000
@@ -337,7 +338,7 @@ def _passed(call: Call, members: Sequence[str], texts: Texts) -> dict[str, Any]:
             value = call.json(name)
         except (msgspec.DecodeError, UnicodeDecodeError):
             continue
-        passed = texts.whole(value)
+        passed = texts.schema(value) if name in _SCHEMAS else texts.whole(value)
         if passed is not value:
             found[name] = passed
     return found

@@ -1,6 +1,5 @@
 """One attempt at a call: choose a target, ask it, and note how it did."""
 
-import asyncio
 import functools
 import time
 from collections.abc import Callable
@@ -92,7 +91,7 @@ class _Watched:
 
 def _keep_time(call: Call) -> None:
     """The whole call has a deadline. What is left of it when another target is asked may be less than a wait."""
-    now = asyncio.get_running_loop().time()
+    now = time.monotonic()  # the loop's clock; asking the loop itself costs a system call
     if not call.deadline:
         call.deadline = now + call.timeout_s
     left_s = call.deadline - now

@@ -53,8 +53,27 @@ class Connection(Protocol):
     """Answers the request."""
     on_leave: Callable[[], None] | None
 
+    def take_body(self) -> bytes:
+        """The whole body of a request that `is_read`."""
+        ...
+
+    def answer(self, status: int, headers: list[Header], body: bytes) -> bool:
+        """Send a whole answer at once; False where that cannot be."""
+        ...
+
+
+class WholeRequest(Protocol):
+    """A request that is here to its end, where the server puts it into the scope under `WHOLE`."""
+
+    def body(self) -> bytes: ...
+
+    def answer(self, status: int, headers: list[Header], body: bytes) -> bool:
+        """Answer in one go; False where it has to be sent in the ordinary way."""
+        ...
+
 
 CONNECTION = "inhouse.connection"
+WHOLE = "inhouse.whole"
 
 
 class WhileConnected:

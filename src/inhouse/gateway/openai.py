@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from inhouse.core.asgi import (
+    WHOLE,
     BodyTooLarge,
     ClientLeft,
     Header,
@@ -13,6 +14,7 @@ from inhouse.core.asgi import (
     Scope,
     Send,
     WhileConnected,
+    WholeRequest,
     read_body,
     send_json,
 )
@@ -81,7 +83,7 @@ class OpenAIApp:
         self._ping_s = ping_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = _Answer(send, scope.get("request_id") or new_id("req"))
+        answer = _Answer(send, scope.get("request_id") or new_id("req"), scope.get(WHOLE))
         try:
             endpoint = _ENDPOINTS.get(scope["path"])
             if endpoint is not None and scope["method"] == "POST":
@@ -101,7 +103,7 @@ class OpenAIApp:
     async def _answer(self, endpoint: Endpoint, scope: Scope, receive: Receive, answer: "_Answer") -> None:
         who = _caller(scope)
         headers = _Headers(scope["headers"])
-        body = await read_body(receive, self._max_upload_bytes)
+        body = await read_body(receive, self._max_upload_bytes) if answer.asked is None else answer.asked.body()
         if len(body) > self._max_body_bytes and endpoint not in _UPLOADS and b";base64," not in body:
             raise BodyTooLarge(
                 f"The request is larger than {self._max_body_bytes / 1_000_000:g} MB.", hint="Send less text."
@@ -192,7 +194,8 @@ class _Headers:
 class _Answer:
     """The response to one request; knows whether a stream has begun, after which errors travel inside it."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, request_id: str, asked: WholeRequest | None) -> None:
+        self.asked = asked
         self.request_id = request_id
         self.call: Call | None = None
         self.silent_since = 0.0
@@ -204,8 +207,9 @@ class _Answer:
 
     async def whole(self, body: bytes, content_type: bytes) -> None:
         head = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), *self._head()]
-        await self._send({"type": "http.response.start", "status": 200, "headers": head})
-        await self._send({"type": "http.response.body", "body": body})
+        if self.asked is None or not self.asked.answer(200, head, body):
+            await self._send({"type": "http.response.start", "status": 200, "headers": head})
+            await self._send({"type": "http.response.body", "body": body})
 
     async def stream(self, events: Events) -> None:
         now = asyncio.get_running_loop().time

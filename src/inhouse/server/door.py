@@ -14,7 +14,17 @@ from prometheus_client.registry import Collector
 from starlette.responses import Response
 
 from inhouse.access.api import COOKIE
-from inhouse.core.asgi import CONNECTION, BodyTooLarge, Message, Receive, Scope, Send
+from inhouse.core.asgi import (
+    CONNECTION,
+    WHOLE,
+    BodyTooLarge,
+    Connection,
+    Header,
+    Message,
+    Receive,
+    Scope,
+    Send,
+)
 from inhouse.core.errors import Denied, InhouseError, Invalid, TimedOut, Unauthenticated
 from inhouse.core.ids import new_id
 from inhouse.core.principal import Principal
@@ -183,6 +193,8 @@ class Door:
             connection = scope.get(CONNECTION)
             if not is_bounded or connection is None or not connection.is_read:
                 receive = _limited(receive, limit, scope["principal"])
+            elif area.is_data_plane:
+                scope[WHOLE] = Whole(connection, answer)
             await area.app(scope, receive, answer)
         except Exception as error:  # the edge of a request
             if answer.is_whole:  # FastAPI raises an error again after it has told and logged it
@@ -241,12 +253,12 @@ class Door:
 class _Answer:
     """Adds the headers that every answer carries, and remembers the status."""
 
-    __slots__ = ("_headers", "_request_id", "_send", "is_whole", "status")
+    __slots__ = ("_request_id", "_send", "headers", "is_whole", "status")
 
     def __init__(self, send: Send, request_id: str, headers: tuple[tuple[bytes, bytes], ...]) -> None:
         self._send = send
         self._request_id = request_id
-        self._headers = headers
+        self.headers = headers
         self.status = 0
         self.is_whole = False
 
@@ -254,7 +266,7 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             given = {name for name, _ in message.get("headers", ())}
-            extra = [pair for pair in self._headers if pair[0] not in given]
+            extra = [pair for pair in self.headers if pair[0] not in given]
             if b"x-request-id" not in given:
                 extra.append((b"x-request-id", self._request_id.encode()))
             message = {**message, "headers": [*message.get("headers", ()), *extra]}
@@ -270,9 +282,30 @@ class _PlainAnswer(_Answer):
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] += self._headers
+            message["headers"] += self.headers
         await self._send(message)
         self.is_whole = message["type"] == "http.response.body" and not message.get("more_body")
+
+
+class Whole:
+    """A request that is here to its end, and the way to answer it in one go."""
+
+    __slots__ = ("_answer", "_connection")
+
+    def __init__(self, connection: Connection, answer: _Answer) -> None:
+        self._connection = connection
+        self._answer = answer
+
+    def body(self) -> bytes:
+        return self._connection.take_body()
+
+    def answer(self, status: int, headers: list[Header], body: bytes) -> bool:
+        """False where it has to be sent in the ordinary way."""
+        if not self._connection.answer(status, [*headers, *self._answer.headers], body):
+            return False
+        self._answer.status = status
+        self._answer.is_whole = True
+        return True
 
 
 def _limited(receive: Receive, limit: int, principal: Principal | None) -> Receive:

@@ -87,6 +87,20 @@ class HttpConnection(asyncio.Protocol):
         """Whether the request that is being answered is here to its end."""
         return self._answering is None or not self._answering.more_body
 
+    def take_body(self) -> bytes:
+        """The whole body of the request that is being answered, which has to be read."""
+        assert self._answering is not None
+        return self._answering.take()
+
+    def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bool:
+        """Send a whole answer at once; False while the client still has to take what was sent before."""
+        exchange = self._answering
+        if exchange is None or exchange.is_started or self._stuck_at is not math.inf:
+            return False
+        if not self.has_left:
+            exchange.answer(status, headers, body)
+        return True
+
     async def drain(self) -> None:
         """Wait until the client has taken some of what was sent."""
         if self._writable is not None:
@@ -350,15 +364,23 @@ class Exchange:
             connection.transport.write(_CONTINUE)
         while not (connection.has_left or self.is_complete):
             if self._parts or not (self.more_body or self._is_told):
-                body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-                self._parts = []
-                self.unread = 0
-                self._is_told = not self.more_body
-                connection.resume_reading()
-                return {"type": "http.request", "body": body, "more_body": self.more_body}
+                return {"type": "http.request", "body": self.take(), "more_body": self.more_body}
             self._waiter = connection.loop.create_future()
             await self._waiter
         return {"type": "http.disconnect"}
+
+    def take(self) -> bytes:
+        """What has arrived of the body since the last time."""
+        parts, self._parts = self._parts, []
+        self.unread = 0
+        self._is_told = not self.more_body
+        self._connection.resume_reading()
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """The same as the two messages of a whole answer."""
+        self._start({"type": "http.response.start", "status": status, "headers": headers})
+        self._continue({"type": "http.response.body", "body": body})
 
     async def send(self, message: Message) -> None:
         connection = self._connection

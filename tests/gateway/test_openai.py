@@ -332,3 +332,17 @@ async def test_an_address_that_does_not_exist_is_told(http: httpx.AsyncClient):
     answer = await http.get("assistants")
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "unknown_url")
+
+
+async def test_moderations_pass_the_policies_like_other_requests(gateway: Gateway):
+    bound = Principal("default", "key_abc", frozenset({"*"}), key_id="abc", models=("gpt-*",))
+    free = Principal("default", "key_def", frozenset({"*"}), key_id="def")
+
+    async with running(gateway, free) as url, openai.AsyncOpenAI(base_url=url, api_key="x", max_retries=0) as client:
+        found = await client.moderations.create(input=["one", "two"])
+    async with running(gateway, bound) as url, openai.AsyncOpenAI(base_url=url, api_key="x", max_retries=0) as client:
+        with pytest.raises(openai.PermissionDeniedError) as refused:
+            await client.moderations.create(input="one")
+
+    assert [result.flagged for result in found.results] == [False, False]
+    assert refused.value.code == "model_not_allowed"

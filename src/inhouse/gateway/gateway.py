@@ -6,7 +6,7 @@ import re
 import threading
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
@@ -18,12 +18,13 @@ from inhouse.core.http import endpoint
 from inhouse.core.ids import now
 from inhouse.core.principal import DEFAULT_WORKSPACE, Principal
 from inhouse.gateway import store, wire
-from inhouse.gateway.call import Backend, Call, Endpoint, Reply
+from inhouse.gateway.call import Call, Endpoint, Reply
 from inhouse.gateway.catalogue import LOCAL, Catalogue, LocalEntry, ModelNotFound, RouteDocument, Sources
 from inhouse.gateway.chain import Chain
 from inhouse.gateway.dispatch import attempt
 from inhouse.gateway.local import Beside, Local
 from inhouse.gateway.models import ChatDelta, ChatRequest
+from inhouse.gateway.moderation import moderation
 from inhouse.gateway.policy import Settings, Surroundings
 from inhouse.gateway.quote import Quote
 from inhouse.gateway.remote import Remote, UpstreamModelUnknown
@@ -110,7 +111,7 @@ class _Workspace:
 
     chain: Chain
     catalogue: Catalogue
-    backends: dict[str, Backend] = field(default_factory=dict)
+    moderation: Route
 
 
 class Gateway:
@@ -191,6 +192,10 @@ class Gateway:
         if not self.chain(principal.workspace_id)["keys"].allows(principal, route.name, name):
             raise ModelNotFound.among(self.usable(principal), name)
         return route
+
+    def moderation(self, principal: Principal) -> Route:
+        """What answers `/v1/moderations`."""
+        return self._workspace(principal.workspace_id).moderation
 
     async def answer(self, call: Call) -> Reply:
         """Send a call through the policies of its workspace to a model."""
@@ -356,7 +361,7 @@ class Gateway:
 
     def _open(self, workspace_id: str) -> _Workspace:
         chain = Chain(self._surroundings.of(workspace_id, self._find(workspace_id)), attempt)
-        workspace = _Workspace(chain, Catalogue(self._sources(workspace_id), {}))
+        workspace = _Workspace(chain, Catalogue(self._sources(workspace_id), {}), moderation(chain))
         self._configure(workspace_id, chain, workspace.catalogue)
         self._workspaces[workspace_id] = workspace
         return workspace

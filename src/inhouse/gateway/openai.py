@@ -108,9 +108,6 @@ class OpenAIApp:
             raise BodyTooLarge(
                 f"The request is larger than {self._max_body_bytes / 1_000_000:g} MB.", hint="Send less text."
             )
-        if endpoint is Endpoint.MODERATIONS:
-            await answer.json(await self._moderate(who, body, answer))
-            return
         call = self._read(who, endpoint, body, headers)
         call.request_id = answer.request_id
         answer.call = call
@@ -133,6 +130,9 @@ class OpenAIApp:
                 kind = headers.content_type[:80].decode("latin-1")
                 raise WrongContentType(f"The body is {kind!r}.", hint="Send content-type: application/json.")
             known, fields = wire.read(endpoint, body)
+            if endpoint is Endpoint.MODERATIONS:
+                route = self._gateway.moderation(who)
+                return Call(who, endpoint, route.name, route, body, fields, priority=who.priority)
             call = Call(who, endpoint, known.model, self._gateway.route(who, known.model), body, fields)
             if endpoint.generates:
                 call.stream = known.stream is True
@@ -148,12 +148,6 @@ class OpenAIApp:
         if headers.cache_control:
             call.notes["cache_control"] = headers.cache_control
         return call
-
-    async def _moderate(self, who: Principal, body: bytes, answer: "_Answer") -> Mapping[str, Any]:
-        known, _ = wire.read(Endpoint.MODERATIONS, body)
-        texts = [known.input] if isinstance(known.input, str) else [_words(item) for item in known.input]
-        result: Mapping[str, Any] = await self._gateway.chain(who.workspace_id)["guard"].moderate(texts)
-        return {"id": f"modr-{answer.request_id}", "model": known.model or "inhouse-guard", **result}
 
     async def _list(self, scope: Scope, answer: "_Answer") -> None:
         method, path = scope["method"], scope["path"]
@@ -302,7 +296,3 @@ def _prompts(known: Any) -> int:
     """How many prompts are answered: `/v1/completions` takes a list of them."""
     prompt = getattr(known, "prompt", None)
     return len(prompt) if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int) else 1
-
-
-def _words(item: Any) -> str:
-    return item if isinstance(item, str) else str(item.get("text", ""))

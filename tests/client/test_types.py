@@ -66,6 +66,7 @@ SHAPES: dict[type, type[BaseModel]] = {
     types.Usage: gateway.UsageOut,
     types.KeptRequest: audit.RequestOut,
     types.KeptRequestDetail: audit.RequestDetail,
+    types.KeptRequestsVerified: audit.RequestsVerified,
     types.Me: access.Me,
     types.User: access.UserOut,
     types.Key: access.KeyOut,

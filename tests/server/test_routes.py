@@ -36,6 +36,7 @@ ROLES_OF_PERMISSION = {
     "dataset:write": "admin builder",
     "feedback:review": "admin annotator builder",
     "feedback:write": "admin annotator builder user",
+    "gateway:audit": "admin",
     "gateway:read": "admin builder viewer",
     "gateway:write": "admin",
     "key:read": "admin",

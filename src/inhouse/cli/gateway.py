@@ -202,6 +202,21 @@ def requests(
     show("table", [{**one, "time": _moment(one["time"])} for one in found], _REQUESTS)
 
 
+@commands.command()
+def verify(context: typer.Context) -> None:
+    """Look for the first kept request that was changed, removed or put in."""
+    connection: Connection = context.obj
+    found = connection.client.gateway.verify()
+    if connection.output == "json":
+        show("json", found, {})
+    elif found["whole"]:
+        say.print("The kept requests are unchanged.")
+    else:
+        say.print(f"The chain of kept requests breaks at {found['broken']}.")
+    if not found["whole"]:
+        raise typer.Exit(1)
+
+
 def _moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds).isoformat(" ", "milliseconds")
 

@@ -4,7 +4,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from inhouse.client.http import Http
-from inhouse.client.types import GatewayModel, GatewayState, KeptRequest, KeptRequestDetail, Policy, Prompt, Usage
+from inhouse.client.types import (
+    GatewayModel,
+    GatewayState,
+    KeptRequest,
+    KeptRequestDetail,
+    KeptRequestsVerified,
+    Policy,
+    Prompt,
+    Usage,
+)
 
 UsageBy = Literal["key", "user", "team", "model", "target", "arm", "hour"]
 
@@ -98,3 +107,7 @@ class Gateway:
     def request(self, request_id: str) -> KeptRequestDetail:
         """One request, with what was asked and answered."""
         return self._http.get("gateway", "requests", request_id)
+
+    def verify(self) -> KeptRequestsVerified:
+        """Look for the first kept request that was changed, removed or put in. It needs the audit's `chain`."""
+        return self._http.get("gateway", "requests", "verify")

@@ -555,6 +555,13 @@ class KeptRequest(TypedDict):
     flags: list[str]
 
 
+class KeptRequestsVerified(TypedDict):
+    """Whether the kept requests are as they were written. `broken` is the first place where they are not."""
+
+    whole: bool
+    broken: str
+
+
 class KeptRequestDetail(KeptRequest):
     """One request, with what was asked and answered."""
 

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from inhouse.core.principal import PermissionMissing, Principal
 from inhouse.gateway.audit.api import router
 from inhouse.gateway.audit.search import AuditLog
+from inhouse.gateway.audit.segments import segments
 
 from .test_audit import House
 
@@ -44,7 +45,25 @@ async def test_requests_are_listed_and_shown(house: House) -> None:
     assert one["response"]["choices"][0]["message"]["content"] == "Sure."
 
 
+async def test_a_changed_request_is_named(house: House) -> None:
+    house.start(chain=True)
+    house.ask()
+    house.rows()
+    [segment] = segments(house.home / "audit" / "default")
+    path = house.home / "audit" / "default" / segment.name
+
+    async with http(house, "gateway:audit") as client:
+        before = (await client.get("/gateway/requests/verify")).json()
+        path.write_bytes(path.read_bytes().replace(b"user_ann", b"user_bob", 1))
+        after = (await client.get("/gateway/requests/verify")).json()
+
+    assert before == {"whole": True, "broken": ""}
+    assert after == {"whole": False, "broken": f"{segment.name}:2"}
+
+
 async def test_only_who_may_sees_what_others_asked(house: House) -> None:
     async with http(house, "gateway:read", "gateway:write") as client:
         with pytest.raises(PermissionMissing):
             await client.get("/gateway/requests")
+        with pytest.raises(PermissionMissing):
+            await client.get("/gateway/requests/verify")

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 
 from inhouse.core.api import permit
 from inhouse.core.principal import Principal
-from inhouse.gateway.audit.schemas import RequestDetail, RequestPage
+from inhouse.gateway.audit.schemas import RequestDetail, RequestPage, RequestsVerified
 from inhouse.gateway.audit.search import AuditLog, Wanted
 
 _Name = Annotated[str, Query(max_length=300)]
@@ -15,6 +15,7 @@ _Name = Annotated[str, Query(max_length=300)]
 
 def router(log: AuditLog) -> APIRouter:
     routes = APIRouter(prefix="/gateway/requests", tags=["gateway"])
+    verifying = asyncio.Lock()  # one at a time: it keeps the disk busy
 
     @routes.get("")
     async def list_requests(
@@ -33,6 +34,13 @@ def router(log: AuditLog) -> APIRouter:
         wanted = Wanted(since=since, until=until, key=key, user=user, model=model, status=status, text=text)
         found = await asyncio.to_thread(log.find, who.workspace_id, wanted, limit=limit, cursor=cursor)
         return RequestPage.of(found.rows, found.cursor)
+
+    @routes.get("/verify")
+    async def verify_requests(who: Annotated[Principal, permit("gateway:audit")]) -> RequestsVerified:
+        """Look for the first kept request that was changed, removed or put in. It needs `chain`, and reads them all."""
+        async with verifying:
+            broken = await asyncio.to_thread(log.verify, who.workspace_id)
+        return RequestsVerified(whole=not broken, broken=broken)
 
     @routes.get("/{request_id}")
     async def get_request(request_id: str, who: Annotated[Principal, permit("gateway:audit")]) -> RequestDetail:

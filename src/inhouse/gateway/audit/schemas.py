@@ -47,6 +47,13 @@ class RequestDetail(RequestOut):
         return cls(**dumped(row))
 
 
+class RequestsVerified(BaseModel):
+    """Whether the kept requests are as they were written. `broken` is the first place where they are not."""
+
+    whole: bool
+    broken: str
+
+
 class RequestPage(BaseModel):
     """Requests, newest first. Where there may be more, `next` is the cursor to go on from."""
 

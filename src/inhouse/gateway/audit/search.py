@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -92,23 +92,33 @@ class AuditLog:
     def verify(self, workspace_id: str) -> str:
         """The first place where the chain of lines is broken or missing, as `segment:line`; empty if it is whole."""
         directory = self._directory(workspace_id)
-        last = ""
-        for number, segment in enumerate(segments(directory)):
-            with (directory / segment.name).open("rb") as file:
-                previous = chain_of(file.readline())
-                if number and previous != last:
-                    return f"{segment.name}:1"
-                for place, line in enumerate(file, 2):
-                    if not line.endswith(b"\n"):
-                        break  # not written to its end; it was written anew
-                    if not is_next(line[:-1], previous):
-                        return f"{segment.name}:{place}"
-                    previous = chain_of(line)
-            last = previous
+        last: str | None = None
+        for segment in segments(directory):
+            try:
+                with (directory / segment.name).open("rb") as file:
+                    last, broken = _followed(file, last)
+            except FileNotFoundError:  # deleted meanwhile, for its age
+                last, broken = None, 0
+            if broken:
+                return f"{segment.name}:{broken}"
         return ""
 
     def _directory(self, workspace_id: str) -> Path:
         return self._home / AUDIT / workspace_id
+
+
+def _followed(file: BinaryIO, last: str | None) -> tuple[str, int]:
+    """The end of a file's chain, and the number of the line that breaks it; 0 if none does."""
+    previous = chain_of(file.readline())
+    if last is not None and previous != last:
+        return previous, 1
+    for number, line in enumerate(file, 2):
+        if not line.endswith(b"\n"):
+            break  # not written to its end; it was written anew
+        if not is_next(line[:-1], previous):
+            return previous, number
+        previous = chain_of(line)
+    return previous, 0
 
 
 def _row(line: bytes) -> Row | None:

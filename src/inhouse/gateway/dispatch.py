@@ -31,28 +31,29 @@ async def attempt(chain: Chain, call: Call) -> Reply:
     target = call.target = targets[0] if len(targets) == 1 else chain["balance"].choose(call, targets)
     call.arm = target.arm
     call.attempts += 1
-    breaker.started(target)
+    is_probe = breaker.started(target)
     target.in_flight += 1
     asked = time.perf_counter()
     try:
         reply = await target.backend.send(call, target.model)
     except InhouseError as error:
         target.in_flight -= 1
-        breaker.failed(target, error, is_hurried=call.is_hurried)
+        breaker.failed(target, error, is_hurried=call.is_hurried, is_probe=is_probe)
         raise
     except BaseException:
         target.in_flight -= 1
-        breaker.left(target)
+        breaker.left(target, is_probe=is_probe)
         raise
     call.usage = reply.usage or call.usage  # now: it is spent even if a policy lets no answer through
     call.upstream_s = time.perf_counter() - asked
     target.latency_s += _SMOOTHING * (call.upstream_s - target.latency_s) if target.latency_s else call.upstream_s
-    breaker.succeeded(target)
+    breaker.succeeded(target, is_probe=is_probe)
     if reply.events is None:
         target.in_flight -= 1
     else:
         call.has_begun = True
-        reply.events = _Watched(reply.events, target, functools.partial(breaker.failed, is_hurried=call.is_hurried))
+        blame = functools.partial(breaker.failed, is_hurried=call.is_hurried, is_probe=False)
+        reply.events = _Watched(reply.events, target, blame)
     return reply
 
 

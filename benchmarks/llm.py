@@ -15,16 +15,21 @@ import os
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from site import getsitepackages
 from statistics import median
 from typing import Any
 
 from machine import facts
+from programs import CannotRun, side_python, tell
 
+ROOT = Path(__file__).resolve().parent.parent
 PROMPT, TOKENS = 64, 32
 BATCHES = (1, 8)
 SIZES: dict[str, dict[str, Any]] = {
@@ -164,7 +169,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print one line of JSON only")
     parser.add_argument("--size", choices=SIZES, default="0.5b", help="of the model; default: %(default)s")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds, of which the median counts")
+    parser.add_argument("--rounds", type=int, default=2, help="rounds, of which the median counts")
     parser.add_argument("--threads", default="1,2", help="numbers of threads; default: %(default)s")
     parser.add_argument("--only", default=",".join(CONTESTANTS), help="some of: %(default)s")
     parser.add_argument("--work", type=Path, default=WORK, help="where the model is kept")
@@ -180,11 +185,16 @@ def main() -> None:
 
 
 def run(chosen: argparse.Namespace) -> dict[str, Any]:
-    directory = model_directory(chosen.work.expanduser().absolute(), chosen.size)
+    work = chosen.work.expanduser().absolute()
+    directory = model_directory(work, chosen.size)
     threads = [int(number) for number in chosen.threads.split(",")]
-    names = [name for name in CONTESTANTS if name in chosen.only.split(",") and is_installed(name)]
+    names = [name for name in CONTESTANTS if name in chosen.only.split(",") and python_of(name, work)]
     rounds = [
-        {(count, name): in_child(name, directory, count) for count in threads for name in ["bandwidth", *names]}
+        {
+            (count, name): in_child(name, directory, count, python_of(name, work))
+            for count in threads
+            for name in ["bandwidth", *names]
+        }
         for _ in range(chosen.rounds)
     ]
     figures = {
@@ -193,7 +203,7 @@ def run(chosen: argparse.Namespace) -> dict[str, Any]:
     }
     for of_threads in figures.values():
         add_shares(of_threads)
-    late = in_child("late", directory, threads[-1])
+    late = in_child("late", directory, threads[-1], sys.executable)
     return {
         "bars": bars(figures[f"threads_{threads[0]}"]),
         "figures": {
@@ -205,8 +215,17 @@ def run(chosen: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def is_installed(name: str) -> bool:
-    return name not in EXTRAS or find_spec(EXTRAS[name]) is not None
+@cache
+def python_of(name: str, work: Path) -> str:
+    """What runs a contestant: this Python, or one beside it that has the packages of the extra `openvino` as well."""
+    if name not in EXTRAS or find_spec(EXTRAS[name]) is not None:
+        return sys.executable
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    try:
+        return str(side_python(work / "openvino", project["optional-dependencies"]["openvino"]))
+    except CannotRun as reason:
+        tell(f"{name} is left out: {reason}")
+        return ""
 
 
 def model_directory(work: Path, size: str) -> Path:
@@ -231,10 +250,12 @@ def fill_vocabulary(directory: Path) -> None:
     (directory / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
 
 
-def in_child(name: str, directory: Path, threads: int) -> dict[str, Any]:
+def in_child(name: str, directory: Path, threads: int, python: str) -> dict[str, Any]:
     """Measure one contestant in a process of its own, with so many threads on as many cores."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
-    command = [sys.executable, __file__, "--child", name, "--work", str(directory)]
+    if python != sys.executable:
+        environment["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), *getsitepackages()])
+    command = [python, __file__, "--child", name, "--work", str(directory)]
     if sys.platform == "linux":
         cores = sorted(os.sched_getaffinity(0))[-threads:]
         command = ["taskset", "-c", ",".join(map(str, cores)), *command]

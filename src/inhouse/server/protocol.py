@@ -5,6 +5,7 @@ neither the head of a request nor the time that it takes.
 """
 
 import asyncio
+import functools
 import logging
 import math
 from collections import deque
@@ -199,9 +200,7 @@ class HttpConnection(asyncio.Protocol):
         self._has_begun = False
         parser = self._parser
         version = parser.get_http_version()
-        target = parse_url(self._url)
-        raw_path: bytes = target.path or b"/"
-        path = raw_path.decode("ascii")
+        path, raw_path, query = _split(self._url)
         scope: Scope = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -211,9 +210,9 @@ class HttpConnection(asyncio.Protocol):
             "scheme": "http",
             "method": parser.get_method().decode("ascii"),
             "root_path": "",
-            "path": unquote(path) if "%" in path else path,
+            "path": path,
             "raw_path": raw_path,
-            "query_string": target.query or b"",
+            "query_string": query,
             "headers": self._headers,
             "state": {},
             CONNECTION: self,
@@ -472,6 +471,15 @@ class Exchange:
         self.is_complete = True
         self._head = b""
         transport.close()
+
+
+@functools.lru_cache(maxsize=512)
+def _split(url: bytes) -> tuple[str, bytes, bytes]:
+    """The path as text, as it came, and the query."""
+    target = parse_url(url)
+    raw_path: bytes = target.path or b"/"
+    path = raw_path.decode("ascii")
+    return unquote(path) if "%" in path else path, raw_path, target.query or b""
 
 
 def _address(transport: asyncio.Transport, name: str) -> tuple[str, int] | None:

@@ -1,7 +1,7 @@
 """HTTP/1.1 on one connection: llhttp cuts the bytes up, an ASGI app answers, and everything has a bound.
 
-uvicorn opens the sockets and ends the server; its own protocol costs three times as much for a request, and bounds
-neither the head of a request nor the time that it takes.
+uvicorn opens the sockets and ends the server. Its own protocol costs more than the rest of a small request, and bounds
+neither the head of a request, nor the time that it takes, nor how long a client may leave its answer unread.
 """
 
 import asyncio

@@ -36,7 +36,7 @@ class Journal:
     """The audit of one workspace. When more comes than can be written, bodies are left out first, then whole rows."""
 
     def __init__(
-        self, directory: Path, *, now: Callable[[], float], pause_s: float = 0.2, max_bytes: int = _MAX_BYTES
+        self, directory: Path, *, now: Callable[[], float], pause_s: float = 0.01, max_bytes: int = _MAX_BYTES
     ) -> None:
         self.keeping = Keeping()
         self.written = 0

@@ -14,6 +14,7 @@ from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrad
 from inhouse.core.answer import Answer, EndpointBrokeOff, EndpointGarbled, Headers
 from inhouse.core.http import EndpointTimedOut, EndpointUnreachable
 from inhouse.core.inflate import ENCODINGS
+from inhouse.core.outbox import outbox_of
 
 _UNREAD_BYTES = 256 << 10
 _COPY_BYTES = 64 << 10
@@ -52,6 +53,8 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop, *, is_vetted: bool) -> None:
         self.loop = loop
+        self._outbox = outbox_of(loop)
+        self._unsent = b""
         self.is_vetted = is_vetted
         self._owner = owner
         self._asked: asyncio.Future[Answer] | None = None
@@ -84,8 +87,13 @@ class Connection(asyncio.Protocol):
         if len(body) > _COPY_BYTES:
             self._transport.writelines((head, body))
         else:
-            self._transport.write(head + body)
+            if not self._unsent: self._outbox.add(self)
+            self._unsent = head + body
         return asked
+
+    def flush(self) -> None:
+        data, self._unsent = self._unsent, b""
+        if data and not self.is_lost: self._transport.write(data)
 
     def leave(self, asked: "asyncio.Future[Answer]") -> None:
         """Whoever asked is gone: the other side learns it now."""

@@ -153,8 +153,7 @@ class Datasets:
         self, principal: Principal, name: str, number: int | None = None, *, split: str | None = None
     ) -> list[Example]:
         version = self.get(principal, name, number)
-        lines = self._blobs.get(version.digest).splitlines()
-        rows = [Example(**{k: v for k, v in json.loads(line).items() if k != "id"}) for line in lines]
+        rows = [Example.read(line) for line in self._blobs.get(version.digest).splitlines()]
         return [row for row in rows if split is None or row.split == split]
 
     def export(self, principal: Principal, name: str, number: int, directory: Path) -> DatasetVersion:
@@ -165,7 +164,13 @@ class Datasets:
         for part in ("train", "dev", "test"):
             lines = [json.dumps(row.wire(), ensure_ascii=False) for row in rows if row.split == part]
             (directory / f"{part}.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        about = {"name": name, "version": number, "digest": version.digest, "labels": version.labels}
+        about = {
+            "name": name,
+            "version": number,
+            "form": version.form,
+            "digest": version.digest,
+            "labels": version.labels,
+        }
         (directory / "dataset.json").write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
         return version
 

@@ -48,6 +48,9 @@ class VersionOut(BaseModel):
     note: str
     owner_id: str
     created_at: float
+    form: str
+    origin: dict[str, Any]
+    erased: int
 
     @classmethod
     def of(cls, version: DatasetVersion) -> Self:
@@ -83,6 +86,8 @@ class ExampleOut(BaseModel):
     source: str
     split: str
     meta: dict[str, Any]
+    content: dict[str, Any]
+    user: str
 
     @classmethod
     def of(cls, example: Example) -> Self:

@@ -1,13 +1,14 @@
 """Datasets and their versions in the database. The rows themselves are blobs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Column, Connection, ForeignKey, Index, Integer, Row, String, Text, insert, select
+from sqlalchemy import Column, Connection, Float, ForeignKey, Index, Integer, Row, String, Text, insert, select
 
 from inhouse.core.db import Json, owned
 from inhouse.core.ids import new_id, now
 from inhouse.core.principal import Principal
+from inhouse.data.examples import Form
 
 datasets = owned(
     "datasets",
@@ -25,12 +26,52 @@ versions = owned(
     Column("labels", Json, nullable=False),
     Column("splits", Json, nullable=False),
     Column("note", Text, nullable=False),
+    Column("form", String(16), nullable=False, server_default="text"),
+    Column("origin", Json, nullable=False, server_default="{}"),
+    Column("erased", Integer, nullable=False, server_default="0"),
+)
+label_queues = owned(
+    "label_queues",
+    Column("id", String(64), primary_key=True),
+    Column("name", String(120), nullable=False),
+    Column("dataset", String(120), nullable=False),
+    Column("form", String(16), nullable=False),
+    Column("labels", Json, nullable=False),
+    Column("guidelines", Text, nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("annotators", Integer, nullable=False),
+    Column("status", String(20), nullable=False),
+    Index(None, "workspace_id", "name", unique=True),
+)
+label_tasks = owned(
+    "label_tasks",
+    Column("id", String(64), primary_key=True),
+    Column("queue_id", String(64), ForeignKey("label_queues.id"), nullable=False),
+    Column("example", Json, nullable=False),
+    Column("prediction", Json),
+    Column("uncertainty", Float, nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("final", Json),
+    Column("claimed_by", String(64), nullable=False),
+    Column("claimed_until", Float, nullable=False),
+    Index(None, "queue_id", "status", "uncertainty"),
+)
+label_answers = owned(
+    "label_answers",
+    Column("task_id", String(64), ForeignKey("label_tasks.id"), primary_key=True),
+    Column("user_id", String(64), primary_key=True),
+    Column("answer", Json, nullable=False),
+    Column("seconds", Float, nullable=False),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetVersion:
-    """An immutable version: its rows are the blob `digest`."""
+    """An immutable version: its rows are the blob `digest`.
+
+    `origin` says how it was made: `op` (import, add, filter, mix, augment, label, erase) and what it was given.
+    `erased` counts rows that were taken out of it since, because the people whose words they were asked for it.
+    """
 
     dataset: str
     number: int
@@ -42,6 +83,9 @@ class DatasetVersion:
     note: str
     owner_id: str
     created_at: float
+    form: str = Form.TEXT
+    origin: dict[str, Any] = field(default_factory=dict)
+    erased: int = 0
 
     @property
     def reference(self) -> str:
@@ -88,6 +132,9 @@ def insert_version(conn: Connection, principal: Principal, dataset: str, version
             labels=version.labels,
             splits=version.splits,
             note=version.note,
+            form=version.form,
+            origin=version.origin,
+            erased=version.erased,
             created_at=version.created_at,
         )
     )
@@ -117,6 +164,9 @@ def _version(row: Row[Any]) -> DatasetVersion:
         labels=values["labels"],
         splits=values["splits"],
         note=values["note"],
+        form=values["form"],
+        origin=values["origin"],
+        erased=values["erased"],
         owner_id=values["owner_id"],
         created_at=values["created_at"],
     )

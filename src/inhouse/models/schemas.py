@@ -20,6 +20,8 @@ class ModelVersionOut(BaseModel):
     lineage: dict[str, Any]
     owner_id: str
     created_at: float
+    is_protected: bool
+    note: str
     aliases: list[str]
 
     @classmethod

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
+    Boolean,
     Column,
     Connection,
     ForeignKey,
@@ -11,7 +12,9 @@ from sqlalchemy import (
     Integer,
     Row,
     String,
+    Text,
     delete,
+    false,
     func,
     insert,
     select,
@@ -38,6 +41,31 @@ versions = owned(
     Column("metrics", Json, nullable=False),
     Column("lineage", Json, nullable=False),
     Column("run_id", String(64), unique=True),
+    Column("is_protected", Boolean, nullable=False, server_default=false()),
+    Column("note", Text, nullable=False, server_default=""),
+)
+variants = owned(
+    "model_variants",
+    Column("model_id", String(64), ForeignKey("models.id"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("variant", String(32), primary_key=True),
+    Column("status", String(20), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("digest", String(80), nullable=False),
+    Column("size_bytes", Integer, nullable=False),
+    Column("figures", Json, nullable=False),
+)
+evaluations = owned(
+    "model_evaluations",
+    Column("id", String(64), primary_key=True),
+    Column("model_id", String(64), ForeignKey("models.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("dataset", String(120), nullable=False),
+    Column("dataset_version", Integer, nullable=False),
+    Column("split", String(20), nullable=False),
+    Column("metrics", Json, nullable=False),
+    Column("report", String(80), nullable=False),
+    Index(None, "model_id", "number"),
 )
 aliases = owned(
     "model_aliases",
@@ -61,6 +89,8 @@ class ModelVersion:
     lineage: dict[str, Any]
     owner_id: str
     created_at: float
+    is_protected: bool = False
+    note: str = ""
 
     @property
     def reference(self) -> str:
@@ -109,6 +139,8 @@ def insert_version(conn: Connection, principal: Principal, model: str, version: 
             metrics=version.metrics,
             lineage=version.lineage,
             run_id=version.lineage.get("run_id"),
+            is_protected=version.is_protected,
+            note=version.note,
             created_at=version.created_at,
         )
     )
@@ -179,4 +211,6 @@ def _version(row: Row[Any]) -> ModelVersion:
         lineage=values["lineage"],
         owner_id=values["owner_id"],
         created_at=values["created_at"],
+        is_protected=values["is_protected"],
+        note=values["note"],
     )

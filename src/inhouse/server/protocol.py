@@ -19,6 +19,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, par
 from uvicorn.server import ServerState
 
 from inhouse.core.asgi import CONNECTION, Message, Scope
+from inhouse.core.outbox import outbox_of
 
 MAX_HEAD_BYTES = 64 << 10
 MAX_HEAD_S = 15.0
@@ -54,6 +55,8 @@ class HttpConnection(asyncio.Protocol):
         if not config.loaded:
             config.load()
         self.loop = _loop or asyncio.get_running_loop()
+        self._outbox = outbox_of(self.loop)
+        self._unsent = b""
         self.has_left = False
         self.on_leave: Callable[[], None] | None = None
         """Called when the client leaves before its answer is complete."""
@@ -101,6 +104,14 @@ class HttpConnection(asyncio.Protocol):
         if not self.has_left:
             exchange.answer(status, headers, body)
         return True
+
+    def write(self, data):
+        if not self._unsent: self._outbox.add(self)
+        self._unsent += data
+
+    def flush(self) -> None:
+        data, self._unsent = self._unsent, b""
+        if data: self.transport.write(data)
 
     async def drain(self) -> None:
         """Wait until the client has taken some of what was sent."""
@@ -451,7 +462,7 @@ class Exchange:
             raise RuntimeError("The body of the answer is shorter than its content-length.")
         head, self._head = self._head, b""
         if head or body:
-            self._connection.transport.write(head + body if head else body)
+            self._connection.write(head + body if head else body)
         if is_last:
             self.is_complete = True
             self.wake()

@@ -2,12 +2,12 @@
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from inhouse.core.errors import Invalid
-
-FEEDBACK = "feedback:"
+from inhouse.data.examples import FEEDBACK, Form
 
 
 class NotTrainable(Invalid):
@@ -16,12 +16,16 @@ class NotTrainable(Invalid):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A labelled text. Rows that came from feedback are corrections."""
+    """One row. `content` is what its form has besides text and label: see `data.examples.Form`.
+
+    Rows that came from feedback are corrections.
+    """
 
     id: str
     text: str
     label: str
     source: str = "import"
+    content: dict[str, Any] = field(default_factory=dict)
 
     @property
     def is_correction(self) -> bool:
@@ -35,6 +39,7 @@ class Splits:
     train: list[Row]
     dev: list[Row]
     test: list[Row]
+    form: Form = Form.TEXT
 
     @property
     def labels(self) -> list[str]:
@@ -71,6 +76,12 @@ def _read(path: Path) -> list[Row]:
 def _row(name: str, number: int, line: str) -> Row:
     try:
         content = json.loads(line)
-        return Row(content["id"], content["text"], content["label"], content.get("source", "import"))
+        return Row(
+            content["id"],
+            content["text"],
+            content["label"],
+            content.get("source", "import"),
+            content.get("content", {}),
+        )
     except (ValueError, KeyError, TypeError) as error:
         raise NotTrainable(f"Line {number} of {name} is not a labelled row: {error!r}.") from error

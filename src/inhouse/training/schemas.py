@@ -54,6 +54,9 @@ class RunOut(BaseModel):
     created_at: float
     started_at: float | None
     ended_at: float | None
+    processes: int
+    study_id: str | None
+    trial: int | None
 
     @classmethod
     def of(cls, run: Run) -> Self:

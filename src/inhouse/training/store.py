@@ -26,6 +26,30 @@ runs = owned(
     Column("model_version", Integer),
     Column("started_at", Float),
     Column("ended_at", Float),
+    Column("processes", Integer, nullable=False, server_default="1"),
+    Column("study_id", String(64)),
+    Column("trial", Integer),
+    Index(None, "workspace_id", "created_at"),
+    Index(None, "study_id"),
+)
+studies = owned(
+    "studies",
+    Column("id", String(64), primary_key=True),
+    Column("recipe", String(120), nullable=False),
+    Column("config", Json, nullable=False),
+    Column("space", Json, nullable=False),
+    Column("dataset", String(120), nullable=False),
+    Column("dataset_version", Integer, nullable=False),
+    Column("model", String(120), nullable=False),
+    Column("seed", Integer, nullable=False),
+    Column("objective", String(64), nullable=False),
+    Column("budget", Json, nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("error", Text, nullable=False),
+    Column("best_run", String(64)),
+    Column("model_version", Integer),
+    Column("started_at", Float),
+    Column("ended_at", Float),
     Index(None, "workspace_id", "created_at"),
 )
 
@@ -51,6 +75,9 @@ class Run:
     model_version: int | None = None
     started_at: float | None = None
     ended_at: float | None = None
+    processes: int = 1
+    study_id: str | None = None
+    trial: int | None = None
 
     @property
     def name(self) -> str:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from inhouse.training.checkpoint import Checkpoints
 from inhouse.training.loop import Loop, LossNotFinite
-from inhouse.training.task import Batch, Emit, Plan, Task
+from inhouse.training.task import Batch, Emit, Judged, Plan, Task
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Line(Task[Point]):
     def loss(self, batch: Batch) -> Tensor:
         return (self.module(batch["x"]) - batch["y"]).square().mean()
 
-    def judge(self, batch: Batch) -> tuple[float, int]:
-        return self.loss(batch).item() * len(batch["x"]), 0
+    def judge(self, batch: Batch) -> Judged:
+        return Judged(self.loss(batch).item() * len(batch["x"]), 0, len(batch["x"]))
 
     def finish(self, directory: Path, *, lineage: Mapping[str, Any], emit: Emit) -> dict[str, Any]:
         return {}

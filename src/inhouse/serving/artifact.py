@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -26,8 +26,10 @@ class Manifest(msgspec.Struct, frozen=True):
     """The part of `manifest.json` that serving needs."""
 
     kind: str
-    labels: Annotated[list[str], msgspec.Meta(min_length=1)]
     files: dict[str, File]
+    labels: list[str] = []
+    settings: dict[str, Any] = {}
+    """What only this kind of model has."""
     max_length: Annotated[int, msgspec.Meta(ge=1)] = 512
     temperature: Annotated[float, msgspec.Meta(gt=0)] = 1.0
     unknown_threshold: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0

@@ -22,6 +22,7 @@ from inhouse.training.dataset import read_splits
 from inhouse.training.recipe import configure
 from inhouse.training.sealed import open_sealed
 from inhouse.training.spec import ARTIFACT, CHECKPOINTS, EVENTS, LOCK, STOP, Spec
+from inhouse.training.task import Fit, Task
 
 FINISHED, FAILED, STOPPED = 0, 1, 3
 _log = logging.getLogger(__name__)
@@ -61,11 +62,23 @@ def _train(spec: Spec, run: Path, events: EventLog) -> int:
         return FINISHED  # killed after the last write, before anyone took notice
     recipe = configure(spec.recipe, spec.config)
     splits = read_splits(run / spec.dataset)
+    recipe.check(splits)
     _make_repeatable(spec.threads)
+    task = recipe.prepare(splits, seed=spec.seed)
+    if not _fit(task, spec, run, events):
+        events.append("stopped")
+        return STOPPED
+    metrics = task.finish(run / ARTIFACT, lineage=_lineage(spec), emit=events.append)
+    events.append("finished", metrics={name: metrics[name] for name in ("accuracy", "macro_f1") if name in metrics})
+    return FINISHED
+
+
+def _fit(task: Task[Any] | Fit, spec: Spec, run: Path, events: EventLog) -> bool:
+    if isinstance(task, Fit):
+        return task.fit(emit=events.append, should_stop=(run / STOP).exists)
     from inhouse.training.checkpoint import Checkpoints
     from inhouse.training.loop import Loop
 
-    task = recipe.prepare(splits, seed=spec.seed)
     loop = Loop(
         task,
         checkpoints=Checkpoints(run / CHECKPOINTS),
@@ -73,12 +86,7 @@ def _train(spec: Spec, run: Path, events: EventLog) -> int:
         emit=events.append,
         should_stop=(run / STOP).exists,
     )
-    if not loop.run():
-        events.append("stopped")
-        return STOPPED
-    metrics = task.finish(run / ARTIFACT, lineage=_lineage(spec), emit=events.append)
-    events.append("finished", metrics={name: metrics[name] for name in ("accuracy", "macro_f1") if name in metrics})
-    return FINISHED
+    return loop.run()
 
 
 def _lineage(spec: Spec) -> dict[str, Any]:

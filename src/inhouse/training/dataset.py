@@ -45,22 +45,35 @@ class Splits:
     def labels(self) -> list[str]:
         return sorted({row.label for row in self.train})
 
+    def check_labels(self) -> None:
+        """Raise `NotTrainable` unless there are two labels to learn and none is held out that cannot be learned."""
+        if len(self.labels) < 2:
+            raise NotTrainable(
+                f"The training rows have {len(self.labels)} labels, a classifier needs at least two.",
+                hint="Add rows of another label.",
+            )
+        held_out = Counter(row.label for row in self.dev + self.test)
+        if unseen := sorted(held_out.keys() - set(self.labels)):
+            raise NotTrainable(
+                f"No training row has the label {unseen[0]!r}, although held-out rows do.",
+                hint="Add training rows for: " + ", ".join(unseen),
+            )
+
 
 def read_splits(directory: Path) -> Splits:
-    """Read `train.jsonl`, `dev.jsonl` and `test.jsonl` and check that they can be trained on."""
-    splits = Splits(*(_read(directory / f"{name}.jsonl") for name in ("train", "dev", "test")))
-    if len(splits.labels) < 2:
-        raise NotTrainable(
-            f"The training rows have {len(splits.labels)} labels, a classifier needs at least two.",
-            hint="Add rows of another label.",
-        )
-    held_out = Counter(row.label for row in splits.dev + splits.test)
-    if unseen := sorted(held_out.keys() - set(splits.labels)):
-        raise NotTrainable(
-            f"No training row has the label {unseen[0]!r}, although held-out rows do.",
-            hint="Add training rows for: " + ", ".join(unseen),
-        )
-    return splits
+    """Read `train.jsonl`, `dev.jsonl` and `test.jsonl`, and from `dataset.json` which form the rows have."""
+    train, dev, test = (_read(directory / f"{name}.jsonl") for name in ("train", "dev", "test"))
+    return Splits(train, dev, test, form=_form(directory / "dataset.json"))
+
+
+def _form(path: Path) -> Form:
+    """Labelled texts, unless it says otherwise: a directory made by hand may have no such file."""
+    if not path.is_file():
+        return Form.TEXT
+    try:
+        return Form(json.loads(path.read_bytes()).get("form", Form.TEXT))
+    except (ValueError, AttributeError) as error:
+        raise NotTrainable(f"dataset.json does not say which form the rows have: {error}.") from error
 
 
 def _read(path: Path) -> list[Row]:

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from inhouse.core.errors import Invalid
-from inhouse.training.batches import epoch_batches
 from inhouse.training.checkpoint import Checkpoints
 from inhouse.training.optimizer import AdamW
 from inhouse.training.task import Batch, Emit, ItemType, Task
@@ -57,8 +56,7 @@ class Loop(Generic[ItemType]):
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         task.module.to(self._device)
         self._optimizer = AdamW(task.parameter_groups(), learning_rate=self._plan.learning_rate)
-        self._lengths = [len(item) for item in task.train]
-        self._steps = self._plan.epochs * -(-len(self._lengths) // self._plan.batch_size)
+        self._steps = self._plan.epochs * len(task.batches(0))
         self._progress = Progress()
         self._best: dict[str, Tensor] = {}
         self._saved_at = time.monotonic()
@@ -78,7 +76,7 @@ class Loop(Generic[ItemType]):
 
     def _run_epoch(self, pace: "_Pace") -> bool:
         progress = self._progress
-        batches = epoch_batches(self._lengths, self._plan.batch_size, seed=self._plan.seed, epoch=progress.epoch)
+        batches = self._task.batches(progress.epoch)
         while progress.batch < len(batches):
             if self._should_stop():
                 self._save()
@@ -137,13 +135,13 @@ class Loop(Generic[ItemType]):
         self._task.module.eval()
         order = sorted(self._task.dev, key=len)
         size = 4 * self._plan.batch_size
-        total, right = 0.0, 0
+        total, right, count = 0.0, 0.0, 0
         with torch.inference_mode(), self._autocast():
             for start in range(0, len(order), size):
                 batch = self._on_device(self._task.collate(order[start : start + size]))
-                loss, correct = self._task.judge(batch)
-                total, right = total + loss, right + correct
-        return total / len(order), right / len(order)
+                judged = self._task.judge(batch)
+                total, right, count = total + judged.loss, right + judged.right, count + judged.count
+        return total / max(count, 1), right / max(count, 1)
 
     def _is_over(self) -> bool:
         tired = self._plan.patience and self._progress.stale_epochs >= self._plan.patience
@@ -199,7 +197,7 @@ class Loop(Generic[ItemType]):
 
     def _autocast(self) -> AbstractContextManager[object]:
         """bfloat16 where the task wants it and the processor computes in it; elsewhere it only costs."""
-        if self._plan.bf16 and _computes_bf16(self._device):
+        if self._plan.precision in ("auto", "bf16") and _computes_bf16(self._device):
             return torch.autocast(self._device.type, dtype=torch.bfloat16)
         return nullcontext()
 

@@ -9,14 +9,16 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from inhouse.core.errors import Invalid
 from inhouse.core.registry import Registry
+from inhouse.data.examples import Form
+from inhouse.training.dataset import NotTrainable, Splits
+from inhouse.training.task import Plan, Precision, Schedule
 
 if TYPE_CHECKING:
-    from inhouse.training.dataset import Splits
-    from inhouse.training.task import Task
+    from inhouse.training.task import Fit, Task
 
 LANGUAGES = ("en", "zh")
 
@@ -33,16 +35,70 @@ class Recipe(BaseModel, ABC):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: ClassVar[str]
+    forms: ClassVar[tuple[Form, ...]]
+    """The forms of rows that it learns from."""
+    extra: ClassVar[str] = ""
+    """The extra of the package that it needs, where it needs one."""
+
+    def check(self, splits: Splits) -> None:
+        """Raise `NotTrainable` when these rows cannot teach this recipe."""
+        if splits.form not in self.forms:
+            raise NotTrainable(
+                f"The recipe {self.name!r} does not learn from rows of the form {splits.form!r}.",
+                hint=f"It takes: {', '.join(self.forms)}.",
+            )
 
     @abstractmethod
-    def prepare(self, splits: Splits, *, seed: int) -> Task[Any]:
-        """Build what the loop trains. The same splits and seed must give the same task."""
+    def prepare(self, splits: Splits, *, seed: int) -> Task[Any] | Fit:
+        """Build what is trained. The same splits and seed must give the same task."""
 
     @classmethod
     def texts(cls, language: str) -> dict[str, Any]:
         """Title, description and fields (each with title and description) in one language."""
-        package = cls.__module__.rpartition(".")[0]
-        return _locale(package, language)[cls.name]
+        locale = _locale(cls.__module__.rpartition(".")[0], language)
+        own = locale[cls.name]
+        every = {**locale.get("shared", {}).get("fields", {}), **own.get("fields", {})}
+        return {**own, "fields": {name: every[name] for name in cls.model_fields}}
+
+
+class Looped(Recipe):
+    """The settings of every recipe that trains in the loop. Empty numbers mean: what suits the recipe."""
+
+    epochs: int | None = Field(default=None, ge=1, le=1000)
+    batch_size: int | None = Field(default=None, ge=1, le=4096)
+    learning_rate: float | None = Field(default=None, gt=0, le=1)
+    weight_decay: float = Field(default=0.01, ge=0, le=1)
+    warmup: float = Field(default=0.1, ge=0, le=1)
+    schedule: Schedule = "linear"
+    clip_norm: float = Field(default=1.0, gt=0, le=1000)
+    accumulate: int = Field(default=1, ge=1, le=1024)
+    patience: int = Field(default=5, ge=0, le=1000)
+    precision: Precision = "auto"
+    ema: float = Field(default=0.0, ge=0, lt=1)
+    gradient_checkpointing: bool = False
+
+    def plan(self, seed: int, *, epochs: int, batch_size: int, learning_rate: float) -> Plan:
+        """The settings as the loop takes them, with what suits the recipe in place of empty ones."""
+        return Plan(
+            epochs=self.epochs or epochs,
+            batch_size=self.batch_size or batch_size,
+            learning_rate=self.learning_rate or learning_rate,
+            seed=seed,
+            **{name: getattr(self, name) for name in _PLANNED},
+        )
+
+
+_PLANNED = (
+    "weight_decay",
+    "warmup",
+    "schedule",
+    "clip_norm",
+    "accumulate",
+    "patience",
+    "precision",
+    "ema",
+    "gradient_checkpointing",
+)
 
 
 recipes: Registry[type[Recipe]] = Registry("recipe", package="inhouse.training.recipes")

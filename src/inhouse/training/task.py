@@ -6,12 +6,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
+
+from inhouse.training.batches import epoch_batches
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Batch = Mapping[str, "Tensor"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Schedule = Literal["linear", "cosine", "constant"]
 Emit = Callable[..., object]
 """Reports an event: `emit("step", step=3, loss=0.2)`."""
 
@@ -37,10 +41,37 @@ class Plan:
     learning_rate: float
     weight_decay: float = 0.01
     warmup: float = 0.1
+    schedule: Schedule = "linear"
     clip_norm: float = 1.0
+    accumulate: int = 1
+    """Batches whose gradients are summed before the weights move once."""
     patience: int = 0
+    precision: Precision = "auto"
+    ema: float = 0.0
+    """Share of the old average that stays at each step; 0 keeps no average of the weights."""
+    gradient_checkpointing: bool = False
     seed: int = 0
-    bf16: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What the dev rows of a batch came to: summed loss and right answers, both over `count` things judged."""
+
+    loss: float
+    right: float
+    count: int
+
+
+class Fit(ABC):
+    """Something that is trained in one go, without the loop: there is nothing in it to resume."""
+
+    @abstractmethod
+    def fit(self, *, emit: Emit, should_stop: Callable[[], bool]) -> bool:
+        """Train; False when asked to stop before the end."""
+
+    @abstractmethod
+    def finish(self, directory: Path, *, lineage: Mapping[str, Any], emit: Emit) -> dict[str, Any]:
+        """Evaluate what was trained, write the artifact directory whole, and return the metrics."""
 
 
 class Task(ABC, Generic[ItemType]):
@@ -60,8 +91,13 @@ class Task(ABC, Generic[ItemType]):
         """The training loss of a batch."""
 
     @abstractmethod
-    def judge(self, batch: Batch) -> tuple[float, int]:
-        """The summed dev loss of a batch and how many of its items are right."""
+    def judge(self, batch: Batch) -> Judged:
+        """What a batch of dev rows comes to."""
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        """The rows of each batch of an epoch, a function of plan and epoch alone. Every epoch has as many batches."""
+        lengths = [len(item) for item in self.train]
+        return epoch_batches(lengths, self.plan.batch_size, seed=self.plan.seed, epoch=epoch)
 
     @abstractmethod
     def finish(self, directory: Path, *, lineage: Mapping[str, Any], emit: Emit) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from inhouse.core.ids import now
 from inhouse.training.dataset import Row, Splits
 from inhouse.training.evaluate import Report, evaluate, fit_temperature, softmax, unknown_threshold
 from inhouse.training.export import write_artifact
-from inhouse.training.networks.network import Network, logits_of
-from inhouse.training.task import Batch, Emit, Plan, Task
+from inhouse.training.networks.network import Network, outputs_of
+from inhouse.training.task import Batch, Emit, Judged, Plan, Task
 
 if TYPE_CHECKING:
     from inhouse.training.recipes.classify import Classify
@@ -67,10 +67,10 @@ class Classification(Task[Encoded]):
         losses = F.cross_entropy(self._logits(batch), batch["target"], reduction="none", label_smoothing=smoothing)
         return (losses * batch["weight"]).mean()
 
-    def judge(self, batch: Batch) -> tuple[float, int]:
+    def judge(self, batch: Batch) -> Judged:
         logits = self._logits(batch)
         loss = F.cross_entropy(logits, batch["target"], reduction="sum")
-        return loss.item(), int((logits.argmax(-1) == batch["target"]).sum())
+        return Judged(loss.item(), int((logits.argmax(-1) == batch["target"]).sum()), len(logits))
 
     def finish(self, directory: Path, *, lineage: Mapping[str, Any], emit: Emit) -> dict[str, Any]:
         self._network.cpu()
@@ -117,7 +117,7 @@ class Classification(Task[Encoded]):
         return evaluate(predict, rows) if rows else None
 
     def _predict(self, texts: Sequence[str]) -> Tensor:
-        return logits_of(self._network, self._tokenizer, texts)
+        return outputs_of(self._network, self._tokenizer, texts)
 
     def _logits(self, batch: Batch) -> Tensor:
         return self._network(batch["input_ids"], batch["attention_mask"])

@@ -1,8 +1,8 @@
-"""What every classifying network has in common: tokens in, logits out, and a description of itself."""
+"""What every network over tokens has in common: token numbers in, one tensor out, and a description of itself."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from tokenizers import Tokenizer
@@ -12,12 +12,20 @@ from inhouse.training.task import Plan
 
 BATCH = 128
 
+Texts = Sequence[str] | Sequence[tuple[str, str]]
+"""Texts, or pairs of them that are read as one."""
+
+_PARTS = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
+
 
 class Network(nn.Module, ABC):
-    """Maps `input_ids` and `attention_mask` to logits."""
+    """Maps the tensors named in `inputs`, each [batch, length], to the one named `output`, whose first axis is the
+    batch and, with `per_token`, whose second is the length.
+    """
 
-    @abstractmethod
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor: ...
+    inputs: ClassVar[tuple[str, ...]] = ("input_ids", "attention_mask")
+    output: ClassVar[str] = "logits"
+    per_token: ClassVar[bool] = False
 
     @abstractmethod
     def config(self) -> dict[str, Any]:
@@ -25,7 +33,7 @@ class Network(nn.Module, ABC):
 
     def parameter_groups(self, plan: Plan) -> list[dict[str, Any]]:
         """Matrices decay, biases don't."""
-        parameters = list(self.parameters())
+        parameters = [p for p in self.parameters() if p.requires_grad]
         return [
             {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": plan.weight_decay},
             {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
@@ -36,16 +44,16 @@ class Network(nn.Module, ABC):
         return self.state_dict()
 
 
-def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """Return `input_ids` and `attention_mask` of the texts, padded to the longest."""
+def encode(tokenizer: Tokenizer, texts: Texts, inputs: Sequence[str] = Network.inputs) -> tuple[Tensor, ...]:
+    """Return the named tensors of the texts, padded to the longest."""
     encodings = tokenizer.encode_batch(list(texts))
-    ids = torch.tensor([encoding.ids for encoding in encodings])
-    return ids, torch.tensor([encoding.attention_mask for encoding in encodings])
+    return tuple(torch.tensor([getattr(encoding, _PARTS[name]) for encoding in encodings]) for name in inputs)
 
 
 @torch.inference_mode()
-def logits_of(network: Network, tokenizer: Tokenizer, texts: Sequence[str]) -> Tensor:
-    """Return the logits of each text."""
+def outputs_of(network: Network, tokenizer: Tokenizer, texts: Texts) -> Tensor:
+    """Return the network's output for each text, [texts, …], in float32. Not for outputs per token."""
     network.eval()
-    parts = [network(*encode(tokenizer, texts[i : i + BATCH])) for i in range(0, len(texts), BATCH)]
+    starts = range(0, len(texts), BATCH)
+    parts = [network(*encode(tokenizer, texts[i : i + BATCH], network.inputs)) for i in starts]
     return torch.cat(parts).float()

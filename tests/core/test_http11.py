@@ -129,6 +129,7 @@ class Asked:
         self.connection = Connection(self.keeper, asyncio.get_running_loop(), is_vetted=True)
         self.connection.connection_made(self.line)
         self.future = self.connection.ask(method + b" / HTTP/1.1\r\n\r\n", b"", waits)
+        self.connection.flush()  # the end of the round
 
     def hear(self, *pieces: bytes) -> "Asked":
         for piece in pieces:
@@ -554,3 +555,14 @@ async def test_an_answer_that_does_not_end_after_its_reader_had_enough_is_given_
 
     await asyncio.wait_for(asked.line.aborted.wait(), 5)
     assert asked.keeper.released == []
+
+
+async def test_an_answer_to_a_request_that_has_not_left_yet_ends_the_connection() -> None:
+    line = Line()
+    connection = Connection(Keeper(), asyncio.get_running_loop(), is_vetted=True)
+    connection.connection_made(line)
+    connection.ask(b"GET / HTTP/1.1\r\n\r\n", b"", Waits())
+
+    connection.data_received(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+
+    assert line.is_aborted

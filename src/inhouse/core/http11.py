@@ -87,13 +87,15 @@ class Connection(asyncio.Protocol):
         if len(body) > _COPY_BYTES:
             self._transport.writelines((head, body))
         else:
-            if not self._unsent: self._outbox.add(self)
             self._unsent = head + body
+            self._outbox.add(self)
         return asked
 
     def flush(self) -> None:
+        """Send what waits for the end of this round of the loop."""
         data, self._unsent = self._unsent, b""
-        if data and not self.is_lost: self._transport.write(data)
+        if data and not self.is_lost:
+            self._transport.write(data)
 
     def leave(self, asked: "asyncio.Future[Answer]") -> None:
         """Whoever asked is gone: the other side learns it now."""
@@ -106,6 +108,7 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         self._asked = self._answer = None
+        self._unsent = b""
         if self._timer is not None:
             self._timer.cancel()
         self._owner.drop(self)
@@ -255,7 +258,7 @@ class Connection(asyncio.Protocol):
         self._asked = self._answer = None
         self._is_used = True
         answer.complete()
-        if not self._is_reusable or self.is_lost or self._transport.get_write_buffer_size():
+        if not self._is_reusable or self.is_lost or self._unsent or self._transport.get_write_buffer_size():
             self.abort()
             return
         if self._is_paused:

@@ -40,6 +40,7 @@ _outboxes: WeakKeyDictionary[asyncio.AbstractEventLoop, Outbox] = WeakKeyDiction
 
 
 def outbox_of(loop: asyncio.AbstractEventLoop) -> Outbox:
+    """The one outbox of a loop, which all its connections share."""
     found = _outboxes.get(loop)
     if found is None:
         found = _outboxes[loop] = Outbox(loop)

@@ -28,6 +28,7 @@ KEEP_ALIVE_S = 75.0
 STUCK_S = 60.0
 """A client that takes nothing of its answer for so long holds up a model: it is cut off."""
 _UNREAD_BYTES = 64 << 10
+_UNSENT_BYTES = 32 << 10
 _NO_BODY = frozenset({204, 304})
 _STATUS = {one.value: b"HTTP/1.1 %d %b\r\n" % (one.value, one.phrase.encode()) for one in HTTPStatus}
 _log = logging.getLogger(__name__)
@@ -105,13 +106,25 @@ class HttpConnection(asyncio.Protocol):
             exchange.answer(status, headers, body)
         return True
 
-    def write(self, data):
-        if not self._unsent: self._outbox.add(self)
-        self._unsent += data
+    def write(self, data: bytes) -> None:
+        """Send it at the end of this round of the loop, or at once where it is much."""
+        if self._unsent:
+            self._unsent += data
+        else:
+            self._unsent = data
+            self._outbox.add(self)
+        if len(self._unsent) > _UNSENT_BYTES:
+            self.flush()
 
     def flush(self) -> None:
         data, self._unsent = self._unsent, b""
-        if data: self.transport.write(data)
+        if data:
+            self.transport.write(data)
+
+    def close(self) -> None:
+        """Close after what is still to be sent."""
+        self.flush()
+        self.transport.close()
 
     async def drain(self) -> None:
         """Wait until the client has taken some of what was sent."""
@@ -128,7 +141,7 @@ class HttpConnection(asyncio.Protocol):
         self.state.total_requests += 1
         self._answering = None
         if not exchange.keep_alive:
-            self.transport.close()
+            self.close()
         if self.transport.is_closing():
             return
         if self._waiting:
@@ -187,7 +200,7 @@ class HttpConnection(asyncio.Protocol):
     def shutdown(self) -> None:
         """Take no further request, and close after the answer that is under way."""
         if self._answering is None:
-            self.transport.close()
+            self.close()
         else:
             self._answering.keep_alive = False
 
@@ -279,7 +292,7 @@ class HttpConnection(asyncio.Protocol):
     def _look(self) -> None:
         now = self.loop.time()
         if now >= self._idle_until:
-            self.transport.close()
+            self.close()
         elif now >= self._stuck_at + STUCK_S:
             self.transport.abort()
         elif now >= self._head_due and self._answering is None:
@@ -309,9 +322,9 @@ class HttpConnection(asyncio.Protocol):
             return
         is_started = self._answering is not None and self._answering.is_started
         if not is_started and (self._has_begun or status == 400):
-            self.transport.write(_STATUS[status] + b"content-length: 0\r\nconnection: close\r\n\r\n")
+            self.write(_STATUS[status] + b"content-length: 0\r\nconnection: close\r\n\r\n")
         self._leave()
-        self.transport.close()
+        self.close()
 
 
 class Exchange:
@@ -371,7 +384,7 @@ class Exchange:
         connection = self._connection
         if self._wants_continue and not self.is_started:
             self._wants_continue = False
-            connection.transport.write(_CONTINUE)
+            connection.write(_CONTINUE)
         while not (connection.has_left or self.is_complete):
             if self._parts or not (self.more_body or self._is_told):
                 return {"type": "http.request", "body": self.take(), "more_body": self.more_body}
@@ -472,16 +485,16 @@ class Exchange:
         """Nothing came with the head: it goes alone, so that who waits for a stream knows that it is open."""
         if self._head and not self._connection.has_left:
             head, self._head = self._head, b""
-            self._connection.transport.write(head)
+            self._connection.write(head)
 
     def _fail(self) -> None:
         """The app gave up. What it has not begun is answered for it, what it has begun is cut off."""
-        transport = self._connection.transport
-        if not self.is_started and not self._connection.has_left:
-            transport.write(_STATUS[500] + b"content-length: 0\r\nconnection: close\r\n\r\n")
+        connection = self._connection
+        if not self.is_started and not connection.has_left:
+            connection.write(_STATUS[500] + b"content-length: 0\r\nconnection: close\r\n\r\n")
         self.is_complete = True
         self._head = b""
-        transport.close()
+        connection.close()
 
 
 @functools.lru_cache(maxsize=512)

@@ -5,27 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel
 
-from inhouse.core.errors import Invalid
+from inhouse.training.networks.base import BaseNotUsable, resolve_base
 from inhouse.training.networks.network import Network
 from inhouse.training.task import Plan
 
 HEAD_SPEED = 20
 """A new head on a trained encoder learns this much faster than the encoder, which has little left to learn."""
-
-PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-
-
-class BaseNotUsable(Invalid):
-    """The directory given as `base` holds no encoder that can be trained on."""
-
-
-class PickledWeights(BaseNotUsable):
-    """The weights are pickles: opening them could run code, so it is not done."""
 
 
 class EncoderClassifier(Network):
@@ -61,9 +50,9 @@ class EncoderClassifier(Network):
         ]
 
 
-def open_base(directory: Path, *, max_length: int) -> tuple[PreTrainedModel, Tokenizer]:
-    """Load encoder and tokenizer from safetensors and JSON alone; nothing is downloaded, nothing executed."""
-    _check(directory)
+def open_base(base: str | Path, *, max_length: int) -> tuple[PreTrainedModel, Tokenizer]:
+    """Load encoder and tokenizer from safetensors and JSON alone; nothing is executed."""
+    directory = resolve_base(base)
     safe = {"local_files_only": True, "trust_remote_code": False}
     try:
         encoder = AutoModel.from_pretrained(directory, dtype=torch.float32, use_safetensors=True, **safe)
@@ -76,29 +65,3 @@ def open_base(directory: Path, *, max_length: int) -> tuple[PreTrainedModel, Tok
     backend.enable_truncation(min(max_length, getattr(encoder.config, "max_position_embeddings", max_length)))
     backend.enable_padding(pad_id=tokenizer.pad_token_id or 0, pad_token=tokenizer.pad_token or "[PAD]")
     return encoder, backend
-
-
-def _check(directory: Path) -> None:
-    if not directory.is_dir():
-        raise BaseNotUsable(
-            f"There is no directory {str(directory)!r} to take as base.",
-            hint="Give the path of a Hugging Face model directory on this machine, or leave base empty.",
-        )
-    weights = sorted(directory.glob("*.safetensors"))
-    pickled = sorted(path.name for path in directory.iterdir() if path.suffix in PICKLED)
-    if not weights and pickled:
-        raise PickledWeights(
-            f"The weights of {str(directory)!r} are a pickle ({pickled[0]}), which could run code when opened.",
-            hint="Convert them to safetensors on a machine where you trust them.",
-        )
-    if not weights or not (directory / "config.json").is_file():
-        raise BaseNotUsable(
-            f"{str(directory)!r} is not a model directory.",
-            hint="It needs config.json, tokenizer.json and *.safetensors.",
-        )
-    for path in weights:
-        try:
-            with safe_open(path, framework="pt"):
-                pass
-        except SafetensorError as error:
-            raise BaseNotUsable(f"{path.name!r} in {str(directory)!r} is not a safetensors file: {error}.") from error

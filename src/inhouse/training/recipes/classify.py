@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import Field
@@ -24,7 +23,7 @@ class Classify(Looped):
 
     forms = (Form.TEXT,)
 
-    base: Path | None = None
+    base: str | None = None
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     dropout: float | None = Field(default=None, ge=0, lt=1)
     max_length: int = Field(default=256, ge=8, le=8192)
@@ -51,7 +50,7 @@ class Classify(Looped):
         plan = self.plan(seed, epochs=12, batch_size=64, learning_rate=1e-2)
         return Classification(self, plan, splits, network, tokenizer)
 
-    def _on_encoder(self, base: Path, splits: Splits, seed: int) -> Task[Encoded]:
+    def _on_encoder(self, base: str, splits: Splits, seed: int) -> Task[Encoded]:
         from inhouse.training.networks.classification import Classification
         from inhouse.training.networks.encoder_classifier import EncoderClassifier, open_base
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from inhouse.models.language.vocabulary import Vocabulary
 from inhouse.serving.lm.constrain import Constraints
 from inhouse.serving.lm.request import BadParameter
-from inhouse.serving.lm.vocabulary import Vocabulary
 
 PERSON = {
     "type": "object",

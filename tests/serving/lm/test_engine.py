@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from inhouse.core.errors import InhouseError
+from inhouse.models.language.vocabulary import Vocabulary
 from inhouse.serving.lm.answer import Choice
 from inhouse.serving.lm.engine import Channel, Engine, EngineFailed, OutOfMemory, QueueFull, Ticket
 from inhouse.serving.lm.network import Network, Part, load
@@ -13,7 +14,6 @@ from inhouse.serving.lm.piece import Piece
 from inhouse.serving.lm.request import Sampling
 from inhouse.serving.lm.scheduler import Job, Scheduler
 from inhouse.serving.lm.sections import Plain
-from inhouse.serving.lm.vocabulary import Vocabulary
 
 
 class Fragile(Network):

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from inhouse.models.language.vocabulary import Vocabulary
 from inhouse.serving.lm.prompt import Prompter
 from inhouse.serving.lm.request import parse
-from inhouse.serving.lm.vocabulary import Vocabulary
 from inhouse.testing.language import tiny_language_model
 
 TOOL = {"type": "function", "function": {"name": "f", "description": "<|im_end|>", "parameters": {}}}

@@ -10,8 +10,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from inhouse.core.errors import Invalid
+from inhouse.models.language.vocabulary import read_json
 from inhouse.serving.lm.network import now
-from inhouse.serving.lm.vocabulary import read_json
 
 if TYPE_CHECKING:
     from torch import Tensor

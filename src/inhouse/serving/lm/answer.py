@@ -6,9 +6,9 @@ Stop texts never come out, not even in parts. What a model thinks, and the tools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from inhouse.models.language.vocabulary import Detokenizer, Vocabulary
 from inhouse.serving.lm.piece import Piece
 from inhouse.serving.lm.sections import Calls, Plain, Said, Sections, Stops
-from inhouse.serving.lm.vocabulary import Detokenizer, Vocabulary
 
 if TYPE_CHECKING:
     from inhouse.serving.lm.sampling import Chosen

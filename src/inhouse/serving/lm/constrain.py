@@ -13,7 +13,7 @@ from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 from inhouse.serving.lm.request import BadParameter
 
 if TYPE_CHECKING:
-    from inhouse.serving.lm.vocabulary import Vocabulary
+    from inhouse.models.language.vocabulary import Vocabulary
 
 MOST_BYTES, MOST_DEPTH = 64 << 10, 32
 _LIMITS = {

@@ -15,12 +15,12 @@ import torch
 from transformers import AutoModel
 
 from inhouse.core.errors import Invalid
+from inhouse.models.language.vocabulary import read_json
 from inhouse.serving.batcher import Batcher
 from inhouse.serving.lm.checkpoint import Adapter, Checkpoint
 from inhouse.serving.lm.piece import ContextLengthExceeded
 from inhouse.serving.lm.request import BadParameter
 from inhouse.serving.lm.runtime import Plan
-from inhouse.serving.lm.vocabulary import read_json
 from inhouse.serving.lm.words import Words
 
 MAX_QUEUE = 2048

@@ -14,8 +14,8 @@ import numpy as np
 from safetensors import safe_open
 
 from inhouse.core.errors import Invalid
+from inhouse.models.language.vocabulary import TOKENIZER, Vocabulary, read_json
 from inhouse.serving.lm.checkpoint import Adapter, Checkpoint
-from inhouse.serving.lm.vocabulary import TOKENIZER, Vocabulary, read_json
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter  # pyright: ignore[reportMissingImports]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from inhouse.serving.lm.vocabulary import Vocabulary, read_json
+from inhouse.models.language.vocabulary import Vocabulary, read_json
 
 
 def end_tokens(directory: Path, vocabulary: Vocabulary, configured: Mapping[str, Any]) -> frozenset[int]:

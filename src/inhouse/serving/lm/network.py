@@ -20,7 +20,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils import logging
 
 from inhouse.core.errors import Invalid
-from inhouse.serving.lm.vocabulary import read_json
+from inhouse.models.language.vocabulary import read_json
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from inhouse.models.language.template import load_template
+from inhouse.models.language.vocabulary import Vocabulary, disarmed
 from inhouse.serving.lm.piece import ContextLengthExceeded
 from inhouse.serving.lm.request import DEFAULT_TOKENS, BadParameter, Request
 from inhouse.serving.lm.sections import CALL
-from inhouse.serving.lm.template import CHATML, ChatTemplate
-from inhouse.serving.lm.vocabulary import Vocabulary, read_json
 
 ROLES = {"developer": "system"}
 MOST_PROMPT_CHARACTERS_PER_TOKEN = 64
@@ -23,7 +23,7 @@ class Prompter:
     def __init__(self, directory: Path, vocabulary: Vocabulary, *, context_length: int) -> None:
         self._vocabulary = vocabulary
         self._context_length = context_length
-        self._template = _load_template(directory)
+        self._template = load_template(directory)
         self._marks_calls = vocabulary.id(CALL) is not None
 
     def render(self, request: Request) -> str:
@@ -31,8 +31,8 @@ class Prompter:
         if request.messages is None:
             return request.prompt if isinstance(request.prompt, str) else ""
         messages = [_message(message, self._vocabulary, number) for number, message in enumerate(request.messages)]
-        tools = [{"type": "function", "function": tool} for tool in _disarmed(list(request.tools), self._vocabulary)]
-        values = _disarmed(request.template_values, self._vocabulary)
+        tools = [{"type": "function", "function": tool} for tool in disarmed(list(request.tools), self._vocabulary)]
+        values = disarmed(request.template_values, self._vocabulary)
         text = self._template.render(messages, **{**values, "tools": tools or None, "add_generation_prompt": True})
         return text + f"{CALL}\n" if request.forced and self._marks_calls else text
 
@@ -57,21 +57,6 @@ class Prompter:
         return request.max_tokens or min(DEFAULT_TOKENS, self._context_length - prompt_tokens)
 
 
-def _load_template(directory: Path) -> ChatTemplate:
-    configured = read_json(directory / "tokenizer_config.json")
-    special = {name: _content(configured.get(name)) for name in ("bos_token", "eos_token", "pad_token", "unk_token")}
-    path = directory / "chat_template.jinja"
-    source = path.read_text(encoding="utf-8") if path.is_file() else configured.get("chat_template")
-    if isinstance(source, list):  # several, by name
-        named = {one.get("name"): one.get("template") for one in source if isinstance(one, dict)}
-        source = named.get("default") or next(iter(named.values()), None)
-    return ChatTemplate(source if isinstance(source, str) and source else CHATML, **special)
-
-
-def _content(token: Any) -> str:
-    return token.get("content", "") if isinstance(token, dict) else token or ""
-
-
 def _message(message: Any, vocabulary: Vocabulary, number: int) -> dict[str, Any]:
     """A message as templates know it, with control tokens in it disarmed."""
     if not isinstance(message, dict) or not isinstance(message.get("role"), str):
@@ -80,7 +65,7 @@ def _message(message: Any, vocabulary: Vocabulary, number: int) -> dict[str, Any
     shown = {**known, "role": ROLES.get(message["role"], message["role"]), "content": _text(message, number)}
     if calls := known.get("tool_calls"):
         shown["tool_calls"] = [_call(call, number) for call in calls]
-    return _disarmed(shown, vocabulary)
+    return disarmed(shown, vocabulary)
 
 
 def _text(message: Mapping[str, Any], number: int) -> str:
@@ -107,16 +92,6 @@ def _call(call: Any, number: int) -> dict[str, Any]:
     with contextlib.suppress(ValueError, RecursionError):  # what is no JSON reaches the template as it was
         arguments = json.loads(arguments or "{}") if isinstance(arguments, str | None) else arguments
     return {**call, "function": {**function, "arguments": arguments}}
-
-
-def _disarmed(value: Any, vocabulary: Vocabulary) -> Any:
-    if isinstance(value, str):
-        return vocabulary.disarm(value)
-    if isinstance(value, dict):
-        return {key: _disarmed(item, vocabulary) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_disarmed(item, vocabulary) for item in value]
-    return value
 
 
 def _known(ids: Sequence[int], size: int) -> Sequence[int]:

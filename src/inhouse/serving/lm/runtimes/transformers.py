@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from inhouse.core.errors import NotFound
+from inhouse.models.language.vocabulary import Vocabulary
 from inhouse.serving.lm.answer import Choice
 from inhouse.serving.lm.checkpoint import Adapter, Checkpoint, Kind
 from inhouse.serving.lm.habits import end_tokens, recommended
@@ -15,7 +16,6 @@ from inhouse.serving.lm.request import BadParameter, Request, parse
 from inhouse.serving.lm.runtime import Loaded, Plan, language_runtimes
 from inhouse.serving.lm.scheduler import Job, Scheduler
 from inhouse.serving.lm.sections import sections_for
-from inhouse.serving.lm.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from inhouse.serving.lm.adapters import Adapters

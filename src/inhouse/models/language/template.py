@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from jinja2 import TemplateError, Undefined, nodes
@@ -15,6 +16,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
 from inhouse.core.errors import Invalid
+from inhouse.models.language.vocabulary import read_json
 
 MOST_CHARACTERS, MOST_TURNS, MOST_REPEATS = 8 << 20, 200_000, 10_000
 """What one rendering may make in all, how often it may loop, and how far it may count."""
@@ -75,6 +77,25 @@ class ChatTemplate:
             raise RefusedByTemplate(
                 f"The chat template cannot render these messages: {_said(error)}", param="messages"
             ) from error
+
+
+def load_template(directory: Path) -> ChatTemplate:
+    """The chat template of a model directory, or a plain one where it has none."""
+    configured = read_json(directory / "tokenizer_config.json")
+    special = {name: _content(configured.get(name)) for name in ("bos_token", "eos_token", "pad_token", "unk_token")}
+    return ChatTemplate(template_source(directory) or CHATML, **special)
+
+
+def template_source(directory: Path) -> str:
+    """The chat template that comes with a model; empty where none does."""
+    path = directory / "chat_template.jinja"
+    if path.is_file():
+        return path.read_text(encoding="utf-8")
+    source = read_json(directory / "tokenizer_config.json").get("chat_template")
+    if isinstance(source, list):  # several, by name
+        named = {one.get("name"): one.get("template") for one in source if isinstance(one, dict)}
+        source = named.get("default") or next(iter(named.values()), None)
+    return source if isinstance(source, str) else ""
 
 
 class _Sandbox(ImmutableSandboxedEnvironment):
@@ -205,6 +226,10 @@ class _Generation(Extension):
     def parse(self, parser: Parser) -> list[nodes.Node]:
         next(parser.stream)
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+def _content(token: Any) -> str:
+    return token.get("content", "") if isinstance(token, dict) else token or ""
 
 
 def _refuse_formatting(*_: Any, **__: Any) -> str:

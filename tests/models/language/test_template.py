@@ -1,6 +1,6 @@
 import pytest
 
-from inhouse.serving.lm.template import CHATML, BrokenTemplate, ChatTemplate, RefusedByTemplate
+from inhouse.models.language.template import CHATML, BrokenTemplate, ChatTemplate, RefusedByTemplate
 
 HELLO = [{"role": "user", "content": "hello"}]
 BOMBS = [

@@ -94,6 +94,17 @@ class Vocabulary:
         ]
 
 
+def disarmed(value: Any, vocabulary: Vocabulary) -> Any:
+    """The same texts, lists and objects, with control tokens in them marked as mere text."""
+    if isinstance(value, str):
+        return vocabulary.disarm(value)
+    if isinstance(value, dict):
+        return {key: disarmed(item, vocabulary) for key, item in value.items()}
+    if isinstance(value, list):
+        return [disarmed(item, vocabulary) for item in value]
+    return value
+
+
 class Detokenizer:
     """Ids to text as they come. A character comes out when its last byte is there, never in parts."""
 

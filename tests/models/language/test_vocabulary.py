@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from inhouse.serving.lm.vocabulary import Detokenizer, TokenizerMissing, Vocabulary
+from inhouse.models.language.vocabulary import Detokenizer, TokenizerMissing, Vocabulary
 
 
 @pytest.fixture(scope="module")

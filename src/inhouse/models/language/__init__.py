@@ -1,0 +1,1 @@
+"""What serving and training know of language models alike: their tokens, and how conversations become text."""

@@ -13,7 +13,7 @@ from inhouse.core.errors import Conflict, Invalid, NotFound
 from inhouse.core.ids import now
 from inhouse.core.principal import Principal
 from inhouse.data import importers, store
-from inhouse.data.examples import Example, normalise
+from inhouse.data.examples import Example, Form, normalise
 from inhouse.data.importers import Preview
 from inhouse.data.split import SHARES, LeaksIntoTest, leaks, split
 from inhouse.data.store import DatasetVersion
@@ -69,10 +69,7 @@ class Datasets:
         skip_bad_rows: bool = False,
     ) -> DatasetVersion:
         """Import a file as version 1. All rows or none, unless bad rows are skipped on purpose."""
-        if not _NAME.fullmatch(name):
-            raise BadName(
-                f"{name!r} cannot be a dataset's name.", hint="Lower-case letters, digits, '.', '_' and '-', up to 100."
-            )
+        _check_name(name)
         found = importers.read(data, filename, mapping)
         if found.problem_count and not skip_bad_rows:
             first = found.problems[0]
@@ -84,8 +81,25 @@ class Datasets:
             )
         if not found.examples:
             raise BadRows("No row of the file can be imported.")
-        rows = split(found.examples, shares=shares, seed=seed)
-        version = self._version(principal, name, rows, number=1, parent=None, note=f"Imported from {filename}.")
+        note = f"Imported from {filename}."
+        return self.create_from(principal, name, found.examples, note=note, shares=shares, seed=seed)
+
+    def create_from(
+        self,
+        principal: Principal,
+        name: str,
+        examples: Iterable[Example],
+        *,
+        form: Form = Form.TEXT,
+        note: str,
+        shares: Mapping[str, float] = SHARES,
+        seed: int = 0,
+    ) -> DatasetVersion:
+        """Make version 1 of these rows, split and frozen."""
+        _check_name(name)
+        rows = split(examples, shares=shares, seed=seed)
+        draft = self._version(principal, name, rows, number=1, parent=None, note=note)
+        version = replace(draft, form=form)
         with self.db.write() as conn:
             if store.dataset_id(conn, principal, name):
                 raise DatasetExists(f"There already is a dataset named {name!r}.", hint="Add a version to it instead.")
@@ -195,3 +209,10 @@ class Datasets:
     def _known(self, principal: Principal) -> str:
         names = ", ".join(version.dataset for version in self.latest(principal))
         return f"Known: {names}." if names else "Import one first: inhouse data import FILE --name NAME."
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise BadName(
+            f"{name!r} cannot be a dataset's name.", hint="Lower-case letters, digits, '.', '_' and '-', up to 100."
+        )

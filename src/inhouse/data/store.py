@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Column, Connection, Float, ForeignKey, Index, Integer, Row, String, Text, insert, select
+from sqlalchemy import Column, Connection, ForeignKey, Index, Integer, Row, String, Text, insert, select
 
 from inhouse.core.db import Json, owned
 from inhouse.core.ids import new_id, now
@@ -29,39 +29,6 @@ versions = owned(
     Column("form", String(16), nullable=False, server_default="text"),
     Column("origin", Json, nullable=False, server_default="{}"),
     Column("erased", Integer, nullable=False, server_default="0"),
-)
-label_queues = owned(
-    "label_queues",
-    Column("id", String(64), primary_key=True),
-    Column("name", String(120), nullable=False),
-    Column("dataset", String(120), nullable=False),
-    Column("form", String(16), nullable=False),
-    Column("labels", Json, nullable=False),
-    Column("guidelines", Text, nullable=False),
-    Column("model", String(200), nullable=False),
-    Column("annotators", Integer, nullable=False),
-    Column("status", String(20), nullable=False),
-    Index(None, "workspace_id", "name", unique=True),
-)
-label_tasks = owned(
-    "label_tasks",
-    Column("id", String(64), primary_key=True),
-    Column("queue_id", String(64), ForeignKey("label_queues.id"), nullable=False),
-    Column("example", Json, nullable=False),
-    Column("prediction", Json),
-    Column("uncertainty", Float, nullable=False),
-    Column("status", String(20), nullable=False),
-    Column("final", Json),
-    Column("claimed_by", String(64), nullable=False),
-    Column("claimed_until", Float, nullable=False),
-    Index(None, "queue_id", "status", "uncertainty"),
-)
-label_answers = owned(
-    "label_answers",
-    Column("task_id", String(64), ForeignKey("label_tasks.id"), primary_key=True),
-    Column("user_id", String(64), primary_key=True),
-    Column("answer", Json, nullable=False),
-    Column("seconds", Float, nullable=False),
 )
 
 

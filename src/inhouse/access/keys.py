@@ -35,6 +35,11 @@ def secret_hash(text: str) -> str:
     return digest(text).hex()
 
 
+def is_possible(text: str) -> bool:
+    """Whether a text is worth a look-up."""
+    return len(text) <= MAX_LENGTH and text.isascii()
+
+
 def digest(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 

@@ -78,8 +78,16 @@ class Answer:
 
     async def read(self, max_bytes: int, deadline: float = math.inf) -> bytes:
         """The whole rest of the body, by `deadline` on the clock of the loop."""
+        body = self.whole(max_bytes)
+        return await self._rest(max_bytes, deadline) if body is None else body
+
+    def whole(self, max_bytes: int) -> bytes | None:
+        """The body where all of it came with its head, as that of a usual small answer; else None."""
         if self.is_complete and self._inflate is None and self.unread <= max_bytes:
-            return self._take()  # the usual small answer: all of it came with its head
+            return self._take()
+        return None
+
+    async def _rest(self, max_bytes: int, deadline: float) -> bytes:
         self.deadline = deadline
         body: list[bytes] = []
         size = 0

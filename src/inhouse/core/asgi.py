@@ -52,13 +52,15 @@ class Connection(Protocol):
     task: asyncio.Task[None]
     """Answers the request."""
     on_leave: Callable[[], None] | None
+    known: tuple[bytes, bytes]
+    """Credentials that were sent here, and their digest, for who has to look them up again with the next request."""
 
     def take_body(self) -> bytes:
         """The whole body of a request that `is_read`."""
         ...
 
     def answer(self, status: int, headers: list[Header], body: bytes) -> bool:
-        """Send a whole answer at once; False where that cannot be."""
+        """Send a whole answer at once, with its length added; False where that cannot be."""
         ...
 
 
@@ -68,7 +70,7 @@ class WholeRequest(Protocol):
     def body(self) -> bytes: ...
 
     def answer(self, status: int, headers: list[Header], body: bytes) -> bool:
-        """Answer in one go; False where it has to be sent in the ordinary way."""
+        """Answer in one go, with the length added; False where it has to be sent in the ordinary way."""
         ...
 
 
@@ -77,7 +79,9 @@ WHOLE = "inhouse.whole"
 
 
 class WhileConnected:
-    """Cancels the block and raises `ClientLeft` when the client leaves. For after the body has been read.
+    """Cancels the block of an `async` function and raises `ClientLeft` when the client leaves.
+
+    For after the body has been read.
 
     Where the server tells when a connection ends this costs next to nothing; elsewhere a task waits for it.
     """
@@ -89,7 +93,7 @@ class WhileConnected:
         self._receive = receive
         self._left = False
 
-    async def __aenter__(self) -> None:
+    def __enter__(self) -> None:
         if self._connection is None:
             task = asyncio.current_task()
             assert task is not None
@@ -101,13 +105,19 @@ class WhileConnected:
             raise ClientLeft
         self._connection.on_leave = self._leave
 
-    async def __aexit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         if self._connection is None:
             self._watcher.cancel()
         else:
             self._connection.on_leave = None
         if self._left and isinstance(error, asyncio.CancelledError) and self._task.uncancel() == 0:
             raise ClientLeft from None
+
+    async def __aenter__(self) -> None:
+        self.__enter__()
+
+    async def __aexit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        self.__exit__(kind, error, traceback)
 
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 
 from inhouse.core.answer import Answer, EndpointBrokeOff, EndpointGarbled
 from inhouse.core.http import Allowed, BadUrl, check_url, endpoint, origin_of
-from inhouse.core.http11 import Connection, ConnectionStale, Waits
+from inhouse.core.http11 import ConnectionStale, Waits
 from inhouse.core.pool import Limits, Pool, Target, TooManyWaiting
 
 __all__ = ["Answer", "EndpointBrokeOff", "EndpointGarbled", "FastHttp", "Origin", "TooManyWaiting", "Waits"]
@@ -90,11 +90,20 @@ class FastHttp:
         head = origin.head(method, target, headers, body)
         pool = origin.pool
         connection = pool.take() or await pool.open(waits.connect_s)
+        asked = connection.ask(head, body, waits)
         try:
-            return await _exchange(connection, head, body, waits)
+            return await asked
         except ConnectionStale:
             connection = await pool.replace(connection, waits.connect_s)
-            return await _exchange(connection, head, body, waits)
+        except BaseException:
+            connection.leave(asked)
+            raise
+        asked = connection.ask(head, body, waits)
+        try:
+            return await asked
+        except BaseException:
+            connection.leave(asked)
+            raise
 
     async def close(self) -> None:
         """Close every connection; answers that are under way break off."""
@@ -107,14 +116,3 @@ class FastHttp:
             self._tls = ssl.create_default_context()
             self._tls.set_alpn_protocols(["http/1.1"])
         return self._tls
-
-
-async def _exchange(connection: Connection, head: bytes, body: bytes, waits: Waits) -> Answer:
-    asked = connection.ask(head, body, waits)
-    try:
-        return await asked
-    except ConnectionStale:
-        raise
-    except BaseException:
-        connection.leave(asked)
-        raise

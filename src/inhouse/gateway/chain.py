@@ -14,9 +14,23 @@ Settle = Callable[[Call, Outcome], None]
 
 
 @dataclass(frozen=True, slots=True)
-class _Stage:
-    admit: Callable[[Call], None] | None
-    settle: Settle | None
+class _Stages:
+    """The hooks of the active policies, by the numbers of these."""
+
+    admits: tuple[tuple[int, Callable[[Call], None]], ...] = ()
+    settles: tuple[tuple[int, Settle], ...] = ()
+    """Those further in come first."""
+    count: int = 0
+
+    def settle(self, call: Call, outcome: Outcome) -> None:
+        for _, settle in self.settles:
+            settle(call, outcome)
+
+    def settle_below(self, number: int, call: Call, outcome: Outcome) -> None:
+        """Tell the end to those who admitted the call before the one of that number did not."""
+        for own, settle in self.settles:
+            if own < number:
+                settle(call, outcome)
 
 
 class Chain:
@@ -25,7 +39,8 @@ class Chain:
     def __init__(self, surroundings: Surroundings, attempt: Callable[["Chain", Call], Any]) -> None:
         self._attempt: Proceed = functools.partial(attempt, self)
         self._policies: dict[str, Policy[Any]] = {name: policies[name](surroundings) for name in policies}
-        self._stages: tuple[_Stage, ...] = ()
+        self._stages = _Stages()
+        self._is_configured = False
         self._proceed: Proceed = self._attempt
 
     def __getitem__(self, name: str) -> Any:
@@ -38,10 +53,11 @@ class Chain:
         """Take new settings; calls under way end by those with which they began."""
         for name, policy in self._policies.items():
             wanted = settings.get(name) or policy.settings_type()
-            if wanted != policy.settings or not self._stages:
+            if wanted != policy.settings or not self._is_configured:
                 policy.configure(wanted)
         active = sorted((one for one in self._policies.values() if one.is_active), key=lambda one: one.order)
-        self._stages = tuple(_stage(one) for one in active if _overrides(one, "admit") or _overrides(one, "settle"))
+        self._is_configured = True
+        self._stages = _stages(active)
         proceed = self._attempt
         for policy in reversed(active):
             if _overrides(policy, "around") and policy.surrounds(routes):
@@ -51,26 +67,25 @@ class Chain:
     async def run(self, call: Call) -> Reply:
         """Answer a call. Its end is told to every policy that admitted it, exactly once."""
         stages = self._stages
-        admitted = 0
+        number = 0
         try:
-            for stage in stages:
-                if stage.admit is not None:
-                    stage.admit(call)
-                admitted += 1
+            for number, admit in stages.admits:  # noqa: B007  # who refuses is known by it
+                admit(call)
+            number = stages.count
             reply = await self._proceed(call)
         except BaseException as error:
             if call.has_begun:  # nobody will see it, but it is spent
                 note_usage(call)
-            _settle(stages[:admitted], call, ended(call, error))
+            stages.settle_below(number, call, ended(call, error))
             raise
         call.usage = reply.usage or call.usage
         if reply.events is not None:
-            reply.events = Metered(reply.events, call, functools.partial(_settle, stages))
+            reply.events = Metered(reply.events, call, stages.settle)
             return reply
         note_usage(call, body=reply.body)
         if call.captured is not None:
             call.captured.append(reply.body)
-        _settle(stages, call, ended(call, None))
+        stages.settle(call, ended(call, None))
         return reply
 
     def close(self) -> None:
@@ -78,16 +93,12 @@ class Chain:
             policy.close()
 
 
-def _settle(stages: tuple[_Stage, ...], call: Call, outcome: Outcome) -> None:
-    for stage in reversed(stages):
-        if stage.settle is not None:
-            stage.settle(call, outcome)
-
-
-def _stage(policy: Policy[Any]) -> _Stage:
-    return _Stage(
-        policy.admit if _overrides(policy, "admit") else None,
-        policy.settle if _overrides(policy, "settle") else None,
+def _stages(active: Sequence[Policy[Any]]) -> _Stages:
+    numbered = list(enumerate(active))
+    return _Stages(
+        tuple((number, one.admit) for number, one in numbered if _overrides(one, "admit")),
+        tuple((number, one.settle) for number, one in reversed(numbered) if _overrides(one, "settle")),
+        len(active),
     )
 
 

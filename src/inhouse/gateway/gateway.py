@@ -4,7 +4,7 @@ import asyncio
 import logging
 import re
 import threading
-from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -197,9 +197,9 @@ class Gateway:
         """What answers `/v1/moderations`."""
         return self._workspace(principal.workspace_id).moderation
 
-    async def answer(self, call: Call) -> Reply:
+    def answer(self, call: Call) -> Coroutine[Any, Any, Reply]:
         """Send a call through the policies of its workspace to a model."""
-        return await self._workspace(call.principal.workspace_id).chain.run(call)
+        return self._workspace(call.principal.workspace_id).chain.run(call)
 
     def chain(self, workspace_id: str) -> Chain:
         """The policies of a workspace, for those who want their figures."""

@@ -28,6 +28,7 @@ from inhouse.gateway.multipart import model_of
 from inhouse.gateway.route import Route
 
 _log = logging.getLogger(__name__)
+_PERMISSION = "chat:run"
 _PREFIX = "/v1/"
 _MODELS = "/v1/models"
 _ENDPOINTS = {f"{_PREFIX}{endpoint.value}": endpoint for endpoint in Endpoint}
@@ -64,9 +65,9 @@ class OpenAIApp:
     """
 
     routes: tuple[tuple[str, str, str | None], ...] = (
-        ("GET", _MODELS, "chat:run"),
-        ("GET", f"{_MODELS}/{{id}}", "chat:run"),
-        *(("POST", path, "chat:run") for path in _ENDPOINTS),
+        ("GET", _MODELS, _PERMISSION),
+        ("GET", f"{_MODELS}/{{id}}", _PERMISSION),
+        *(("POST", path, _PERMISSION) for path in _ENDPOINTS),
     )
 
     def __init__(
@@ -111,7 +112,7 @@ class OpenAIApp:
         call = self._read(who, endpoint, body, headers)
         call.request_id = answer.request_id
         answer.call = call
-        async with WhileConnected(scope, receive):
+        with WhileConnected(scope, receive):
             if not call.stream:
                 reply = await self._gateway.answer(call)
                 await answer.whole(reply.body, reply.content_type)
@@ -200,8 +201,9 @@ class _Answer:
         await self.whole(wire.encode(body), b"application/json")
 
     async def whole(self, body: bytes, content_type: bytes) -> None:
-        head = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), *self._head()]
+        head = [(b"content-type", content_type), *self._head()]
         if self.asked is None or not self.asked.answer(200, head, body):
+            head.append((b"content-length", b"%d" % len(body)))
             await self._send({"type": "http.response.start", "status": 200, "headers": head})
             await self._send({"type": "http.response.body", "body": body})
 
@@ -284,7 +286,8 @@ def _caller(scope: Scope) -> Principal:
     principal: Principal | None = scope.get("principal")
     if principal is None:
         raise InvalidApiKey("There is no valid API key.", hint="Send `Authorization: Bearer ih_…`.")
-    principal.require("chat:run")
+    if _PERMISSION not in principal.scopes:  # most have just this one
+        principal.require(_PERMISSION)
     return principal
 
 

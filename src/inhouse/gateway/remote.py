@@ -139,7 +139,7 @@ class Remote:
     async def send(self, call: Call, model: str) -> Reply:
         body = _body(call, model)
         headers = self._headers(call)
-        target = b"/" + call.endpoint.value.encode()
+        target = b"/" + call.endpoint.encode()
         try:
             answer = await self._http.send(self._origin, b"POST", target, headers, body, waits=call.waits)
             try:
@@ -159,7 +159,9 @@ class Remote:
             events = _Events(self, answer, call.deadline)
             await events.open(call.waits.head_s)
             return Reply(events=events, content_type=content_type)
-        body = await answer.read(_MAX_ANSWER_BYTES, call.deadline)
+        body = answer.whole(_MAX_ANSWER_BYTES)
+        if body is None:
+            body = await answer.read(_MAX_ANSWER_BYTES, call.deadline)
         if call.endpoint not in _SHAPE:
             return Reply(body, content_type=content_type or b"application/octet-stream")
         usage = self._checked(call.endpoint, body)

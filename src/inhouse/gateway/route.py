@@ -1,6 +1,6 @@
 """Where requests for a model go."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from inhouse.gateway.call import Backend
 
@@ -17,11 +17,11 @@ class Target:
     in_flight: int = 0
     latency_s: float = 0.0
     """Moving average of the seconds to the answer's first byte."""
+    id: str = field(init=False)
+    """What metrics and logs call it."""
 
-    @property
-    def id(self) -> str:
-        """What metrics and logs call it."""
-        return f"{self.backend.name}/{self.model}"
+    def __post_init__(self) -> None:
+        self.id = f"{self.backend.name}/{self.model}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

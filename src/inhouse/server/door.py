@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 from starlette.responses import Response
 
+from inhouse.access import keys
 from inhouse.access.api import COOKIE
 from inhouse.core.asgi import (
     CONNECTION,
@@ -83,7 +84,7 @@ class TooSlow(TimedOut):
 
 
 class Authenticator(Protocol):
-    def by_key(self, text: str) -> Principal | None: ...
+    def by_digest(self, digest: bytes) -> Principal | None: ...
     def by_session(self, token: str) -> Principal | None: ...
 
 
@@ -189,12 +190,13 @@ class Door:
         TRAFFIC.in_flight += 1
         try:
             limit = area.limit(path)
-            is_bounded = self._check(scope, limit)
-            connection = scope.get(CONNECTION)
+            connection: Connection | None = scope.get(CONNECTION)
+            is_bounded = self._check(scope, limit, connection)
             if not is_bounded or connection is None or not connection.is_read:
                 receive = _limited(receive, limit, scope["principal"])
-            elif area.is_data_plane:
-                scope[WHOLE] = Whole(connection, answer)
+            elif isinstance(answer, _PlainAnswer):
+                answer.connection = connection
+                scope[WHOLE] = answer
             await area.app(scope, receive, answer)
         except Exception as error:  # the edge of a request
             if answer.is_whole:  # FastAPI raises an error again after it has told and logged it
@@ -209,7 +211,7 @@ class Door:
             TRAFFIC.in_flight -= 1
             area.count(answer.status, time.perf_counter() - started)
 
-    def _check(self, scope: Scope, limit: int) -> bool:
+    def _check(self, scope: Scope, limit: int, connection: Connection | None) -> bool:
         """Whether the body's size is known and within the limit. Finds out who is asking."""
         host = length = authorization = cookie = b""
         for name, value in scope["headers"]:
@@ -225,8 +227,14 @@ class Door:
             self._check_host(host)
         scope["principal"] = None
         if authorization:
-            scheme, _, key = authorization.decode("latin-1").partition(" ")
-            scope["principal"] = self._identity.by_key(key.strip()) if scheme.lower() == "bearer" else None
+            if connection is None:
+                digest = _digest(authorization)
+            elif connection.known[0] == authorization:
+                digest = connection.known[1]
+            else:
+                digest = _digest(authorization)
+                connection.known = (authorization, digest)
+            scope["principal"] = self._identity.by_digest(digest)
         elif cookie:
             scope["principal"] = self._visitor(scope, _cookie(cookie.decode("latin-1")), host.decode("latin-1"))
         if not length.isdigit():
@@ -275,9 +283,14 @@ class _Answer:
 
 
 class _PlainAnswer(_Answer):
-    """The same for data planes, which set none of these headers but the id of the request, which they set always."""
+    """The same for data planes, which set none of these headers but the id of the request, which they set always.
 
-    __slots__ = ()
+    To a request that is here to its end, it is the way to answer it in one go.
+    """
+
+    __slots__ = ("connection",)
+
+    connection: Connection
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -286,26 +299,23 @@ class _PlainAnswer(_Answer):
         await self._send(message)
         self.is_whole = message["type"] == "http.response.body" and not message.get("more_body")
 
-
-class Whole:
-    """A request that is here to its end, and the way to answer it in one go."""
-
-    __slots__ = ("_answer", "_connection")
-
-    def __init__(self, connection: Connection, answer: _Answer) -> None:
-        self._connection = connection
-        self._answer = answer
-
     def body(self) -> bytes:
-        return self._connection.take_body()
+        return self.connection.take_body()
 
     def answer(self, status: int, headers: list[Header], body: bytes) -> bool:
         """False where it has to be sent in the ordinary way."""
-        if not self._connection.answer(status, [*headers, *self._answer.headers], body):
+        if not self.connection.answer(status, [*headers, *self.headers], body):
             return False
-        self._answer.status = status
-        self._answer.is_whole = True
+        self.status = status
+        self.is_whole = True
         return True
+
+
+def _digest(authorization: bytes) -> bytes:
+    """Of the key that was sent; empty, which is nobody's, where it cannot be one."""
+    scheme, _, key = authorization.decode("latin-1").partition(" ")
+    key = key.strip()
+    return keys.digest(key) if scheme.lower() == "bearer" and keys.is_possible(key) else b""
 
 
 def _limited(receive: Receive, limit: int, principal: Principal | None) -> Receive:

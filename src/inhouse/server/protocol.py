@@ -61,6 +61,7 @@ class HttpConnection(asyncio.Protocol):
         self.has_left = False
         self.on_leave: Callable[[], None] | None = None
         """Called when the client leaves before its answer is complete."""
+        self.known = (b"", b"")
         self.state = server_state
         self._app: Any = config.loaded_app
         self._parser = HttpRequestParser(self)
@@ -232,7 +233,7 @@ class HttpConnection(asyncio.Protocol):
             "server": self._server,
             "client": self._client,
             "scheme": "http",
-            "method": parser.get_method().decode("ascii"),
+            "method": _method(parser.get_method()),
             "root_path": "",
             "path": path,
             "raw_path": raw_path,
@@ -267,9 +268,8 @@ class HttpConnection(asyncio.Protocol):
 
     def _start(self, exchange: "Exchange") -> None:
         self._answering = exchange
-        self.task = task = self.loop.create_task(exchange.run(self._app))
-        self.state.tasks.add(task)
-        task.add_done_callback(self.state.tasks.discard)
+        self.task = exchange.task = self.loop.create_task(exchange.run(self._app))
+        self.state.tasks.add(self.task)
 
     def _pause(self) -> None:
         if not self._is_paused:
@@ -336,16 +336,19 @@ class Exchange:
         "_head",
         "_is_told",
         "_left",
+        "_may_want_continue",
         "_parts",
         "_scope",
         "_waiter",
-        "_wants_continue",
         "is_complete",
         "is_started",
         "keep_alive",
         "more_body",
+        "task",
         "unread",
     )
+
+    task: asyncio.Task[None]
 
     def __init__(self, connection: HttpConnection, scope: Scope, keep_alive: bool) -> None:
         self.keep_alive = keep_alive
@@ -356,9 +359,7 @@ class Exchange:
         self._scope = scope
         self._parts: list[bytes] = []
         self._waiter: asyncio.Future[None] | None = None
-        self._wants_continue = any(
-            name == b"expect" and value.lower() == b"100-continue" for name, value in scope["headers"]
-        )
+        self._may_want_continue = True
         self.is_started = False
         self._is_told = False
         """Whether the app has had the whole request."""
@@ -377,14 +378,17 @@ class Exchange:
         except asyncio.CancelledError:
             self._fail()
             raise
+        finally:
+            self._connection.state.tasks.discard(self.task)
         if not self.is_complete and not self._connection.has_left:
             self._fail()
 
     async def receive(self) -> Message:
         connection = self._connection
-        if self._wants_continue and not self.is_started:
-            self._wants_continue = False
-            connection.write(_CONTINUE)
+        if self._may_want_continue:
+            self._may_want_continue = False
+            if not self.is_started and _wants_continue(self._scope["headers"]):
+                connection.write(_CONTINUE)
         while not (connection.has_left or self.is_complete):
             if self._parts or not (self.more_body or self._is_told):
                 return {"type": "http.request", "body": self.take(), "more_body": self.more_body}
@@ -401,9 +405,28 @@ class Exchange:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-        """The same as the two messages of a whole answer."""
-        self._start({"type": "http.response.start", "status": status, "headers": headers})
-        self._continue({"type": "http.response.body", "body": body})
+        """The same as the two messages of a whole answer, which leave in one piece. The length is added here."""
+        if self._scope["method"] == "HEAD" or status in _NO_BODY:
+            headers = [(b"content-length", b"%d" % len(body)), *headers]
+            self._start({"type": "http.response.start", "status": status, "headers": headers})
+            self._continue({"type": "http.response.body", "body": body})
+            return
+        self.is_started = self.is_complete = True
+        connection = self._connection
+        lines = [*connection.state.default_headers, *headers]
+        head = b"\r\n".join(map(b": ".join, lines))
+        _check_lines(head, len(lines) - 1)
+        connection.write(
+            b"%b%b\r\ncontent-length: %d%b\r\n\r\n%b"
+            % (
+                _STATUS.get(status) or b"HTTP/1.1 %d \r\n" % status,
+                head,
+                len(body),
+                b"" if self.keep_alive else b"\r\nconnection: close",
+                body,
+            )
+        )
+        connection.answered(self)
 
     async def send(self, message: Message) -> None:
         connection = self._connection
@@ -450,8 +473,7 @@ class Exchange:
         if not self.keep_alive:
             lines.append(b"connection: close\r\n")
         head = b"".join(lines)
-        if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b"\0" in head:
-            raise BadHeader("A header of the answer holds a line break.")
+        _check_lines(head, len(lines))
         self._head = head + b"\r\n"
         if self._chunked:
             self._connection.loop.call_soon(self._flush)
@@ -495,6 +517,20 @@ class Exchange:
         self.is_complete = True
         self._head = b""
         connection.close()
+
+
+def _check_lines(head: bytes, breaks: int) -> None:
+    if head.count(b"\n") != breaks or head.count(b"\r") != breaks or b"\0" in head:
+        raise BadHeader("A header of the answer holds a line break.")
+
+
+def _wants_continue(headers: list[tuple[bytes, bytes]]) -> bool:
+    return any(name == b"expect" and value.lower() == b"100-continue" for name, value in headers)
+
+
+@functools.lru_cache(maxsize=64)
+def _method(name: bytes) -> str:
+    return name.decode("ascii")
 
 
 @functools.lru_cache(maxsize=512)

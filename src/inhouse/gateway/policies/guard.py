@@ -5,7 +5,7 @@ import functools
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, Self
 
@@ -277,7 +277,7 @@ class Guard(Policy[GuardSettings]):
                 raise filtered(texts.blocked, "answer")
         finally:
             self._note(call, texts)
-        return reply if body is reply.body else replace(reply, body=body)
+        return reply if body is reply.body else msgspec.structs.replace(reply, body=body)
 
     async def _check_events(self, call: Call, side: _Side, texts: Texts, reply: Reply) -> Reply:
         assert reply.events is not None
@@ -288,7 +288,7 @@ class Guard(Policy[GuardSettings]):
         except BaseException:
             events.abort()
             raise
-        return replace(reply, events=events)
+        return msgspec.structs.replace(reply, events=events)
 
     async def _judge(self, rules: Sequence[GuardRule], texts: Texts, spoken: Sequence[str]) -> str:
         """Which classifier rule blocks one of the texts; nothing if none does. Of long ones, the last count."""

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -87,7 +87,7 @@ class Shadow(Policy[ShadowSettings]):
             copy.get_loop().call_soon_threadsafe(copy.cancel)
 
     def _copy(self, call: Call, target: Target) -> Call:
-        return replace(
+        return msgspec.structs.replace(
             call,
             fields=dict(call.fields),
             headers=[],

@@ -132,7 +132,7 @@ class Datasets:
             newest = max(version.number for version in store.list_versions(conn, principal, name))
             if parent is None and newest != base.number:
                 raise VersionMeanwhile(f"{name!r} has got version {newest} meanwhile.", hint="Try again.")
-            version = replace(draft, number=newest + 1)
+            version = replace(draft, number=newest + 1, form=base.form)
             store.insert_version(conn, principal, dataset, version)
         return version
 

@@ -1,4 +1,5 @@
 import asyncio
+import json
 from collections.abc import AsyncIterator
 
 import httpx
@@ -7,10 +8,11 @@ import pytest
 from inhouse.core.asgi import Receive, Scope, Send
 from inhouse.core.db import Database
 from inhouse.core.principal import Principal
+from inhouse.serving.artifact import Manifest
 from inhouse.serving.asgi import PredictApp
 from inhouse.serving.deployments import Deployments
-from inhouse.serving.pool import Pool
-from inhouse.serving.predictor import Predictor
+from inhouse.serving.pool import Key, Pool
+from inhouse.serving.predictor import NotAClassifier, Predictor
 
 from .conftest import Shelf
 
@@ -138,3 +140,33 @@ async def test_a_full_queue_answers_429_with_retry_after(shelf: Shelf, sqlite: D
     refused = [answer for answer in answers if answer.status_code == 429]
     assert refused
     assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
+
+
+async def test_a_label_that_may_come_with_others_is_told_with_them(shelf: Shelf, http: httpx.AsyncClient):
+    _edit(shelf, settings={"multi_label": True, "thresholds": {"leave": 0.6, "vpn": 0.4}})
+
+    one, both = (await http.post("/predict", json={"texts": ["vpn", "vpn holiday"], "version": 1})).json()[
+        "predictions"
+    ]
+
+    assert (one["labels"], one["known"]) == (["vpn"], True)
+    assert (both["labels"], both["scores"]) == (["vpn"], {"leave": 0.5, "vpn": 0.5})
+
+
+async def test_an_object_for_a_model_that_reads_texts_is_refused(http: httpx.AsyncClient):
+    answer = await http.post("/predict/intent", json={"inputs": [{"text": "vpn", "other": "tunnel"}]})
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "bad_input")
+
+
+async def test_only_a_classifier_is_asked_for_labels(shelf: Shelf, pool: Pool, sqlite: Database, principal: Principal):
+    predictor = Predictor(pool, Deployments(sqlite))
+    (await pool.get(Key("default", "intent", 1))).manifest = Manifest("tag", {})
+
+    with pytest.raises(NotAClassifier, match="kind 'tag'"):
+        await predictor.predict(principal, "intent", ["vpn"], version=1)
+
+
+def _edit(shelf: Shelf, **changes: object) -> None:
+    path = shelf.root / "intent" / "1" / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inhouse.serving.batcher import Batcher, NotUnicode, Queue, QueueFull, TooManyTexts, WrongCount, text_length
-from inhouse.serving.runtime import Scores
+from inhouse.serving.runtime import Output
 
 
 @dataclass(eq=False)
@@ -86,7 +86,7 @@ class Gate:
         self.entered = threading.Event()
         self.batches: list[list[str]] = []
 
-    def __call__(self, texts: Sequence[str]) -> list[Scores]:
+    def __call__(self, texts: Sequence[str]) -> list[Output]:
         self.batches.append(list(texts))
         self.entered.set()
         assert self.opened.wait(5)
@@ -97,7 +97,7 @@ class Gate:
 
 
 @asynccontextmanager
-async def batching(run: Callable[[Sequence[str]], list[Scores]], *, max_queue: int = 100) -> AsyncIterator[Batcher]:
+async def batching(run: Callable[[Sequence[str]], list[Output]], *, max_queue: int = 100) -> AsyncIterator[Batcher]:
     with ThreadPoolExecutor(1) as executor:
         batcher = Batcher(
             run,
@@ -156,7 +156,7 @@ async def test_a_full_queue_says_when_to_come_back():
 
 
 async def test_a_failing_batch_fails_its_callers_and_no_later_ones():
-    def run(texts: Sequence[str]) -> list[Scores]:
+    def run(texts: Sequence[str]) -> list[Output]:
         if "bad" in texts:
             raise RuntimeError("boom")
         return [{} for _ in texts]
@@ -169,7 +169,7 @@ async def test_a_failing_batch_fails_its_callers_and_no_later_ones():
 
 
 @pytest.mark.parametrize("answers", [[], [{}], [{}, {}, {}]])
-async def test_a_model_that_returns_another_number_of_rows_fails_its_callers(answers: list[Scores]):
+async def test_a_model_that_returns_another_number_of_rows_fails_its_callers(answers: list[Output]):
     async with batching(lambda _: answers) as batcher, asyncio.timeout(5):
         with pytest.raises(WrongCount, match=f"{len(answers)} of 2 texts"):
             await batcher.submit(["one", "two"])

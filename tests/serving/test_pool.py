@@ -25,8 +25,8 @@ async def test_versions_answer_side_by_side(pool: Pool):
 
     [[before], [after]] = await asyncio.gather(old.predict(["tunnel"]), new.predict(["tunnel"]))
 
-    assert before["vpn"] == pytest.approx(0.5)
-    assert after["vpn"] > 0.9
+    assert before["scores"]["vpn"] == pytest.approx(0.5)
+    assert after["scores"]["vpn"] > 0.9
 
 
 async def test_a_caller_that_leaves_while_loading_does_not_fail_the_others(pool: Pool):
@@ -59,7 +59,7 @@ async def test_calls_on_a_model_that_is_unloaded_finish(pool: Pool):
     await asyncio.sleep(0)
     pool.unload(V1)
 
-    assert (await running)[0]["vpn"] > 0.9
+    assert (await running)[0]["scores"]["vpn"] > 0.9
     assert pool.loaded == []
 
 
@@ -87,6 +87,6 @@ async def test_an_idle_model_is_unloaded_and_loaded_again_on_its_next_call(shelf
     await asyncio.sleep(0.01)
 
     assert pool.loaded == []
-    assert (await (await pool.get(V1)).predict(["vpn"]))[0]["vpn"] > 0.9
+    assert (await (await pool.get(V1)).predict(["vpn"]))[0]["scores"]["vpn"] > 0.9
     assert shelf.asked == 2
     await pool.close()

@@ -24,7 +24,7 @@ def edit(artifact: Path, **changes: object) -> None:
     [("How many days of HOLIDAY?", "leave"), ("我的年假还有几天", "leave"), ("the vpn is down again and again", "vpn")],
 )
 def test_a_loaded_model_finds_the_label(artifact: Path, text: str, label: str):
-    [scores] = load(artifact).predict([text])
+    scores = load(artifact).predict([text])[0]["scores"]
 
     assert max(scores, key=lambda name: scores[name]) == label
     assert sum(scores.values()) == pytest.approx(1)
@@ -34,10 +34,10 @@ def test_a_huge_text_is_read_as_far_as_the_model_reads(artifact: Path):
     model = load(artifact)
     started = time.thread_time()
 
-    [scores] = model.predict(["vpn " + "holiday " * 500_000])
+    [said] = model.predict(["vpn " + "holiday " * 500_000])
 
     assert time.thread_time() - started < 0.2
-    assert scores == model.predict(["vpn " + "holiday " * 100])[0]
+    assert said == model.predict(["vpn " + "holiday " * 100])[0]
 
 
 def test_a_text_scores_the_same_alone_and_in_a_batch(artifact: Path):
@@ -46,7 +46,7 @@ def test_a_text_scores_the_same_alone_and_in_a_batch(artifact: Path):
     [alone] = model.predict(["vpn"])
     together = model.predict(["a much longer text about a holiday and the vpn", "vpn", ""])
 
-    assert together[1] == pytest.approx(alone)
+    assert together[1]["scores"] == pytest.approx(alone["scores"])
 
 
 def test_the_temperature_of_the_manifest_softens_the_scores(tmp_path: Path):
@@ -54,7 +54,7 @@ def test_the_temperature_of_the_manifest_softens_the_scores(tmp_path: Path):
     sharp = load(tiny_classifier(tmp_path / "sharp", ["leave", "vpn"], words)).predict(["vpn"])[0]
     soft = load(tiny_classifier(tmp_path / "soft", ["leave", "vpn"], words, temperature=4.0)).predict(["vpn"])[0]
 
-    assert 0.5 < soft["vpn"] < sharp["vpn"]
+    assert 0.5 < soft["scores"]["vpn"] < sharp["scores"]["vpn"]
 
 
 def test_one_flipped_byte_is_refused(artifact: Path):
@@ -104,3 +104,12 @@ def test_a_kind_that_nothing_serves_names_the_known_runtimes(artifact: Path):
         load(artifact)
 
     assert "onnx" in refused.value.hint
+
+
+def test_a_language_model_is_sent_where_it_is_served(artifact: Path):
+    edit(artifact, kind="adapter")
+
+    with pytest.raises(NoRuntime) as refused:
+        load(artifact)
+
+    assert "/v1/chat/completions" in refused.value.hint

@@ -40,7 +40,7 @@ def test_a_run_leaves_a_model_that_serving_can_load(prepare: Prepare):
 
     artifact = spec.parent / "artifact"
     served = OnnxRuntime().load(artifact, open_artifact(artifact))
-    said = [max(scores, key=scores.__getitem__) for scores in served.predict(["PASSWORD expired!", "打印机卡纸了"])]
+    said = [max(row["scores"], key=row["scores"].get) for row in served.predict(["PASSWORD expired!", "打印机卡纸了"])]
     assert said == ["password", "printer"]
     assert manifest(spec)["metrics"]["accuracy"] > 0.9
     assert manifest(spec)["lineage"].items() >= {"run_id": "run_1", "dataset": "desk@v1", "seed": 0}.items()
@@ -122,8 +122,8 @@ def test_a_label_with_one_row_is_learned_like_any_other(prepare: Prepare):
     assert main(spec) == FINISHED
 
     artifact = spec.parent / "artifact"
-    (scores,) = OnnxRuntime().load(artifact, open_artifact(artifact)).predict(["a fire in the kitchen"])
-    assert max(scores, key=scores.__getitem__) == "alarm"
+    (said,) = OnnxRuntime().load(artifact, open_artifact(artifact)).predict(["a fire in the kitchen"])
+    assert max(said["scores"], key=said["scores"].get) == "alarm"
 
 
 def test_a_few_corrections_teach_a_new_word(prepare: Prepare):
@@ -137,7 +137,7 @@ def test_a_few_corrections_teach_a_new_word(prepare: Prepare):
     artifact = spec.parent / "artifact"
     said = OnnxRuntime().load(artifact, open_artifact(artifact)).predict(["new kestrel please", "红隼怎么领"])
 
-    assert [max(scores, key=scores.__getitem__) for scores in said] == ["password", "password"]
+    assert [max(row["scores"], key=row["scores"].get) for row in said] == ["password", "password"]
 
 
 def test_one_label_is_not_enough(prepare: Prepare):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from inhouse.client.http import Http
-from inhouse.client.types import Deployment, Model, ModelSummary, ModelVersion, Recipe, Run
+from inhouse.client.types import Deployment, Model, ModelSummary, ModelVersion, Prediction, Recipe, Run
 
 
 class Runs:
@@ -77,10 +77,15 @@ class Models:
         return self._http.get("models", name, "versions", number)
 
     def predict(
-        self, name: str, texts: Sequence[str], *, version: int | None = None, top_k: int | None = None
-    ) -> Sequence[dict[str, Any]]:
-        """The best label of each text: `prediction`, `score`, `scores`, `known`."""
-        body = {"texts": [*texts], "version": version, "top_k": top_k}
+        self,
+        name: str,
+        inputs: Sequence[str | Mapping[str, Any]],
+        *,
+        version: int | None = None,
+        top_k: int | None = None,
+    ) -> Sequence[Prediction]:
+        """What the model says of each input: a text, `{"text", "other"}` or `{"features"}`, as its kind reads."""
+        body = {"inputs": [*inputs], "version": version, "top_k": top_k}
         return self._http.send("POST", name, body=body, root="/predict", is_repeatable=True)["predictions"]
 
 

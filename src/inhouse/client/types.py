@@ -114,6 +114,33 @@ class ModelSummary(TypedDict):
     newest: ModelVersion
 
 
+class Span(TypedDict):
+    """A marked place: characters `start` to `end`, `end` exclusive."""
+
+    start: int
+    end: int
+    label: str
+    text: str
+    score: float
+
+
+class Prediction(TypedDict, total=False):
+    """What a model says of one input; which fields there are follows from its kind.
+
+    A label: `prediction`, `score`, `scores`, `known`, and `labels` where several may be right. Marked places: `spans`.
+    A text as numbers: `vector`. How well two texts fit: `score`. A number: `value`.
+    """
+
+    prediction: str
+    score: float
+    scores: dict[str, float]
+    known: bool
+    labels: list[str]
+    spans: list[Span]
+    vector: list[float]
+    value: float
+
+
 class Deployment(TypedDict):
     """How a model's traffic is shared: `weights` by version."""
 

@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -12,7 +13,8 @@ from inhouse.core.errors import InhouseError, Invalid, NotFound, Unauthenticated
 from inhouse.core.ids import new_id
 from inhouse.core.principal import Principal
 from inhouse.serving import metrics
-from inhouse.serving.predictor import Prediction, Predictor
+from inhouse.serving.inputs import Input
+from inhouse.serving.predictor import Predictor
 
 _log = logging.getLogger(__name__)
 
@@ -34,11 +36,13 @@ class PredictionFailed(InhouseError):
 
 
 class Body(msgspec.Struct):
-    """One text or several (`inputs` takes either), who asks (`key`), and what to answer."""
+    """One text or several (`inputs` takes one or several of whatever the model takes), who asks (`key`), and what to
+    answer.
+    """
 
     text: str | None = None
     texts: list[str] | None = None
-    inputs: str | list[str] | None = None
+    inputs: str | dict[str, Any] | list[str | dict[str, Any]] | None = None
     top_k: Annotated[int, msgspec.Meta(ge=1)] | None = None
     version: int | None = None
     key: str = ""
@@ -100,14 +104,14 @@ class PredictApp:
         principal.require("predict:run")
         body = _parse(await read_body(receive, self._max_body_bytes))
         async with WhileConnected(scope, receive):
-            found = await self._predictor.predict(
-                principal, model, _texts(body), key=body.key, version=body.version, top_k=body.top_k
+            said = await self._predictor.run(
+                principal, model, _inputs(body), key=body.key, version=body.version, top_k=body.top_k
             )
-        rows = [_row(prediction) for prediction in found]
+        is_one = body.text is not None or isinstance(body.inputs, str | dict)
         return {
-            **(rows[0] if body.text is not None or isinstance(body.inputs, str) else {"predictions": rows}),
-            "model": found[0].model,
-            "model_version": found[0].version,
+            **(said.rows[0] if is_one else {"predictions": said.rows}),
+            "model": said.model,
+            "model_version": said.version,
             "request_id": request_id,
         }
 
@@ -119,19 +123,10 @@ def _parse(body: bytes) -> Body:
         raise BadRequest(f"The body cannot be used: {error}.", hint='Send JSON such as {"text": "…"}.') from error
 
 
-def _texts(body: Body) -> list[str]:
+def _inputs(body: Body) -> Sequence[Input]:
     given = [value for value in (body.text, body.texts, body.inputs) if value is not None]
     if len(given) != 1:
         raise BadRequest(
             f"The body has {len(given)} of `text`, `texts` and `inputs`.", hint='Send one of them: {"text": "…"}.'
         )
-    return [given[0]] if isinstance(given[0], str) else given[0]
-
-
-def _row(prediction: Prediction) -> dict[str, Any]:
-    return {
-        "prediction": prediction.label,
-        "score": prediction.score,
-        "scores": prediction.scores,
-        "known": prediction.known,
-    }
+    return given[0] if isinstance(given[0], list) else [given[0]]

@@ -4,14 +4,14 @@ import asyncio
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from inhouse.serving import metrics, runtime
 from inhouse.serving.artifact import Manifest
-from inhouse.serving.batcher import Batcher, text_length
-from inhouse.serving.runtime import Model, Scores
+from inhouse.serving.batcher import Batcher
+from inhouse.serving.inputs import Input, inputs_of
+from inhouse.serving.runtime import Model, Output
 
 
 class ModelSource(Protocol):
@@ -33,7 +33,7 @@ class Key(NamedTuple):
 class Served:
     """A loaded model and the batcher in front of it."""
 
-    def __init__(self, model: Model, batcher: Batcher[str, Scores]) -> None:
+    def __init__(self, model: Model, batcher: Batcher[Input, Output]) -> None:
         self.manifest: Manifest = model.manifest
         self.used_at = time.monotonic()
         self._batcher = batcher
@@ -42,9 +42,9 @@ class Served:
     def is_idle(self) -> bool:
         return self._batcher.is_idle
 
-    async def predict(self, texts: Sequence[str]) -> list[Scores]:
+    async def predict(self, inputs: Sequence[Input]) -> list[Output]:
         self.used_at = time.monotonic()
-        return await self._batcher.submit(texts)
+        return await self._batcher.submit(inputs)
 
     async def drain(self) -> None:
         await self._batcher.drain()
@@ -116,7 +116,7 @@ class Pool:
             model.predict,
             executor=self._executor,
             turns=self._turns,
-            length=partial(text_length, max_length=model.manifest.max_length),
+            length=inputs_of(model.manifest).measure,
             parallel=self._threads,
             max_tokens=self._max_batch_tokens,
             max_queue=self._max_queue,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inhouse.serving.artifact import Manifest
-from inhouse.serving.runtime import Scores, runtimes
+from inhouse.serving.runtime import Output, runtimes
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -54,11 +54,11 @@ class OnnxClassifier:
         self._inputs = [node.name for node in session.get_inputs()]
         self._output = session.get_outputs()[0].name
 
-    def predict(self, texts: Sequence[str]) -> list[Scores]:
+    def predict(self, texts: Sequence[str]) -> list[Output]:
         encodings = self._tokenizer.encode_batch([text[: self._max_chars] for text in texts])
         (logits,) = self._session.run([self._output], {name: _tensor(name, encodings) for name in self._inputs})
         probabilities = _softmax(np.asarray(logits, dtype=np.float64) / self._temperature)
-        return [dict(zip(self._labels, row, strict=True)) for row in probabilities.tolist()]
+        return [{"scores": dict(zip(self._labels, row, strict=True))} for row in probabilities.tolist()]
 
 
 def _tensor(name: str, encodings: "list[Encoding]") -> np.ndarray:

@@ -49,6 +49,7 @@ ROLES_OF_PERMISSION = {
     "loop:write": "admin builder",
     "model:promote": "admin builder",
     "model:read": "admin annotator builder user viewer",
+    "model:write": "admin builder",
     "predict:run": "admin builder",
     "run:read": "admin builder viewer",
     "run:write": "admin builder",

@@ -78,6 +78,13 @@ class Blobs:
         except FileNotFoundError as error:
             raise BlobNotFound(f"There is no blob {digest!r}.") from error
 
+    def remove(self, digest: str) -> None:
+        """Free a blob, if it is there. Whether anybody still needs it is for the caller to know."""
+        try:
+            self._fs.rm_file(self._path(digest))
+        except FileNotFoundError:
+            return
+
     def put_tree(self, directory: Path) -> str:
         """Store a directory and return the digest of its listing. Links are not followed but refused."""
         listing: dict[str, Entry] = {}

@@ -96,7 +96,7 @@ def routers(house: House) -> list[APIRouter]:
         access_api.router(house.identity, secure_cookies=house.settings.secure_cookies),
         data_api.router(house.datasets),
         training_api.router(house.runs),
-        models_api.router(house.registry),
+        models_api.router(house.registry, house.deployments.answering),
         serving_api.router(house.deployments, house.predictor),
         gateway_api.router(house.gateway),
         gateway_api.management(house.gateway, house.configuration, house.prompts, house.ledger),

@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from sqlalchemy import Connection
 
@@ -51,6 +51,11 @@ class Deployments:
                 hint=f"Deployed: {', '.join(names)}." if names else "Train a model and deploy it first.",
             )
         return deployment
+
+    def answering(self, principal: Principal, model: str) -> Collection[int]:
+        """The versions of a model that get traffic; none where it is not deployed."""
+        deployment = self._known.get((principal.workspace_id, model))
+        return deployment.weights.keys() if deployment else ()
 
     def first(self, principal: Principal) -> Deployment:
         """The model that was deployed first: it answers where no model is named."""

@@ -31,8 +31,9 @@ def write_artifact(
 ) -> None:
     """Write the artifact directory, whole or not at all, after checking the export on sample texts (or pairs)."""
     network.eval()
-    labels = dict(enumerate(manifest.get("labels", [])))
+    labels = dict(enumerate(manifest.get("settings", {}).get("tags") or manifest.get("labels", [])))
     with draft(directory) as partial:
+        network.write_more(partial)
         tensors = {name: tensor.contiguous() for name, tensor in network.tensors().items()}
         save_file(tensors, partial / "model.safetensors", metadata={"format": "pt"})
         config = {**network.config(), **({"id2label": labels} if labels else {})}

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -42,6 +43,9 @@ class Network(nn.Module, ABC):
     def tensors(self) -> Mapping[str, Tensor]:
         """What `model.safetensors` holds."""
         return self.state_dict()
+
+    def write_more(self, directory: Path) -> None:
+        """Write what else belongs into the artifact's directory, such as the files of a layout that others read."""
 
 
 def encode(tokenizer: Tokenizer, texts: Texts, inputs: Sequence[str] = Network.inputs) -> tuple[Tensor, ...]:

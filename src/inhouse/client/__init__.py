@@ -8,6 +8,7 @@ from inhouse.client.apps import Apps, Conversations, Traces, Workflows
 from inhouse.client.data import Datasets, Knowledge
 from inhouse.client.gateway import Gateway
 from inhouse.client.http import Http
+from inhouse.client.labelling import LabelQueues
 from inhouse.client.language_models import LanguageModels
 from inhouse.client.loop import Inbox, Loop, Releases
 from inhouse.client.training import Deployments, Models, Runs
@@ -27,6 +28,7 @@ class Client:
         self.base_url = base_url
         self._http = Http(base_url, api_key, timeout_s=timeout_s, retries=retries)
         self.datasets = Datasets(self._http)
+        self.label_queues = LabelQueues(self._http)
         self.runs = Runs(self._http)
         self.models = Models(self._http)
         self.deployments = Deployments(self._http)

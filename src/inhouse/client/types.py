@@ -595,3 +595,72 @@ class KeptRequestDetail(KeptRequest):
     request: Any
     response: Any
     cut: bool
+
+
+class LabelQueue(TypedDict):
+    """Rows to be judged by people. `counts` has the number of rows by status."""
+
+    id: str
+    name: str
+    dataset: str
+    form: str
+    labels: list[str]
+    multiple: bool
+    guidelines: str
+    model: str
+    annotators: int
+    status: str
+    owner_id: str
+    created_at: float
+    counts: dict[str, int]
+
+
+class LabelAnswer(TypedDict):
+    user_id: str
+    answer: dict[str, Any]
+    seconds: float
+    created_at: float
+
+
+class LabelTask(TypedDict):
+    """A row to judge. `prediction` is the model's guess: `{answer, score, model}`."""
+
+    id: str
+    text: str
+    content: dict[str, Any]
+    meta: dict[str, Any]
+    status: str
+    uncertainty: float
+    prediction: dict[str, Any] | None
+    final: dict[str, Any] | None
+    answers: list[LabelAnswer]
+
+
+class NextLabelTask(TypedDict):
+    task: LabelTask | None
+    open: int
+
+
+class LabelProgress(TypedDict):
+    """How a queue is doing. Agreement is None where nobody judged the same row as another."""
+
+    open: int
+    review: int
+    done: int
+    taken: int
+    guessed: int
+    annotators: dict[str, int]
+    agreement: float | None
+    alpha: float | None
+    span_f1: float | None
+    model_agreement: float | None
+    median_seconds: float | None
+
+
+class TakenLabels(TypedDict):
+    """What became of the settled rows. `version` is None where the dataset had them all already."""
+
+    version: DatasetVersion | None
+    taken: int
+    nothing_to_learn: int
+    held_out: int

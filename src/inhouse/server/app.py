@@ -19,6 +19,7 @@ from inhouse.apps import api as apps_api
 from inhouse.core.errors import Conflict, InhouseError
 from inhouse.core.settings import Settings
 from inhouse.data import api as data_api
+from inhouse.data.labelling import api as labelling_api
 from inhouse.gateway import api as gateway_api
 from inhouse.gateway.audit import api as audit_api
 from inhouse.gateway.audit.search import AuditLog
@@ -95,6 +96,7 @@ def routers(house: House) -> list[APIRouter]:
     return [
         access_api.router(house.identity, secure_cookies=house.settings.secure_cookies),
         data_api.router(house.datasets),
+        labelling_api.router(house.label_queues),
         training_api.router(house.runs),
         models_api.router(house.registry, house.deployments.answering),
         serving_api.router(house.deployments, house.predictor),

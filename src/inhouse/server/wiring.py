@@ -2,11 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from inhouse.access.identity import Identity
 from inhouse.apps.chat import ChatApps
@@ -24,6 +24,8 @@ from inhouse.core.secrets import Secrets
 from inhouse.core.settings import SETTINGS_FILE, Settings, load_settings
 from inhouse.core.settings import Gateway as GatewaySettings
 from inhouse.data.datasets import Datasets
+from inhouse.data.examples import Example
+from inhouse.data.labelling.queues import Queues
 from inhouse.gateway import pulse
 from inhouse.gateway.configuration import Configuration
 from inhouse.gateway.gateway import Gateway
@@ -90,6 +92,23 @@ class _Classifiers:
         return [(one.label, one.score) for one in found]
 
 
+class _Guesser:
+    """Served models, for labelling."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+
+    async def guess(
+        self, principal: Principal, model: str, examples: Sequence[Example]
+    ) -> tuple[str, list[Mapping[str, Any]]]:
+        inputs = [
+            {"text": row.text, "other": row.content["other"]} if "other" in row.content else row.text
+            for row in examples
+        ]
+        found = await self._predictor.run(principal, model, inputs)
+        return f"{found.model}:{found.version}", found.rows
+
+
 class _Encoders:
     """Embedding models of this machine, for the gateway's semantic cache."""
 
@@ -114,6 +133,7 @@ class House:
     bus: Bus
     identity: Identity
     datasets: Datasets
+    label_queues: Queues
     registry: ModelRegistry
     runs: Runs
     deployments: Deployments
@@ -226,6 +246,7 @@ def _join(settings: Settings, db: Database, closing: AsyncExitStack) -> House:
         bus=bus,
         identity=identity,
         datasets=datasets,
+        label_queues=Queues(db, datasets, _Guesser(predictor)),
         registry=registry,
         runs=runs,
         deployments=deployments,

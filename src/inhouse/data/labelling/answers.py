@@ -153,7 +153,8 @@ def guess(question: Question, output: Mapping[str, Any], threshold: float = 0.5)
     if question.form == Form.TEXT and (scores := output.get("scores")):
         if question.multiple:
             unsure = sum(1 - abs(2 * p - 1) for p in scores.values()) / len(scores)
-            return {"labels": sorted(label for label, p in scores.items() if p >= threshold)}, unsure
+            chosen = output.get("labels") or [label for label, p in scores.items() if p >= threshold]
+            return {"labels": sorted(chosen)}, unsure
         best = max(scores, key=scores.__getitem__)
         return {"label": best}, 1 - scores[best]
     if question.form == Form.SPANS and "spans" in output:

@@ -36,6 +36,9 @@ class DatasetVersion(TypedDict):
     note: str
     owner_id: str
     created_at: float
+    form: str
+    origin: dict[str, Any]
+    erased: int
 
 
 class Dataset(TypedDict):
@@ -50,6 +53,8 @@ class Example(TypedDict):
     source: str
     split: str
     meta: dict[str, Any]
+    content: dict[str, Any]
+    user: str
 
 
 class Examples(TypedDict):
@@ -85,6 +90,9 @@ class Run(TypedDict):
     created_at: float
     started_at: float | None
     ended_at: float | None
+    processes: int
+    study_id: str | None
+    trial: int | None
 
 
 class ModelVersion(TypedDict):
@@ -99,6 +107,8 @@ class ModelVersion(TypedDict):
     lineage: dict[str, Any]
     owner_id: str
     created_at: float
+    is_protected: bool
+    note: str
     aliases: list[str]
 
 

@@ -177,8 +177,12 @@ def list_tasks(
 
 def counts(conn: Connection, queue: Queue) -> dict[str, int]:
     """How many tasks there are of each status."""
-    query = select(tasks.c.status, func.count()).where(tasks.c.queue_id == queue.id).group_by(tasks.c.status)
-    return dict(conn.execute(query).tuples().all())
+    query = (
+        select(tasks.c.status, func.count().label("number"))
+        .where(tasks.c.queue_id == queue.id)
+        .group_by(tasks.c.status)
+    )
+    return {row.status: row.number for row in conn.execute(query)}
 
 
 def find_task(conn: Connection, principal: Principal, task_id: str) -> Task | None:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from inhouse.training.checkpoint import Checkpoints
-from inhouse.training.loop import Loop, LossNotFinite
+from inhouse.training.gradients import LossNotFinite, OutOfMemory
+from inhouse.training.loop import Loop
 from inhouse.training.task import Batch, Emit, Judged, Plan, Task
 
 
@@ -27,9 +28,10 @@ class Point:
 class Line(Task[Point]):
     """The smallest thing that can be trained: y = a·x + b."""
 
-    def __init__(self, points: list[Point], *, dev: Sequence[Point] = (), epochs: int = 50, patience: int = 0) -> None:
+    def __init__(self, points: list[Point], *, dev: Sequence[Point] = (), room: int | None = None, **plan: Any) -> None:
         torch.manual_seed(0)
-        self.plan = Plan(epochs=epochs, batch_size=4, learning_rate=0.1, patience=patience)
+        self.plan = Plan(**{"epochs": 50, "batch_size": 4, "learning_rate": 0.1, "precision": "fp32", **plan})
+        self._room = room
         self.module = nn.Linear(1, 1)
         self.train = points
         self.dev = dev
@@ -41,6 +43,8 @@ class Line(Task[Point]):
         return {"x": torch.tensor([[i.x] for i in items]), "y": torch.tensor([[i.y] for i in items])}
 
     def loss(self, batch: Batch) -> Tensor:
+        if self._room and len(batch["x"]) > self._room:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
         return (self.module(batch["x"]) - batch["y"]).square().mean()
 
     def judge(self, batch: Batch) -> Judged:
@@ -76,13 +80,13 @@ def test_the_loss_goes_down_and_is_reported(tmp_path: Path):
     steps = events.of("step")
     assert len(steps) == 150
     assert steps[-1]["loss"] < steps[0]["loss"] / 100
-    assert steps[-1].keys() >= {"epoch", "lr", "examples_per_s", "eta_s"}
+    assert steps[-1].keys() >= {"epoch", "lr", "grad_norm", "examples_per_s", "tokens_per_s", "memory_mb", "eta_s"}
 
 
 def test_a_loss_that_is_not_a_number_names_the_rows(tmp_path: Path):
     points = [*LINE[:3], Point("broken", float("nan"), 0.0)]
 
-    with pytest.raises(LossNotFinite, match=r"nan, .* at step 1 \(epoch 1\)") as refused:
+    with pytest.raises(LossNotFinite, match=r"nan at step 1 \(epoch 1\)") as refused:
         loop(Line(points), tmp_path, Events()).run()
 
     assert set(refused.value.details["rows"]) == {"p0", "p1", "p2", "broken"}
@@ -112,5 +116,143 @@ def test_stopping_and_going_on_changes_nothing(tmp_path: Path, stop_after: int):
 
     assert (stopped, finished) == (False, True)
     assert events[0]["resumed_from"] == stop_after
+    assert torch.equal(again.module.weight, whole.module.weight)
+    assert torch.equal(again.module.bias, whole.module.bias)
+
+
+def trained(task: Line, directory: Path, events: Events | None = None) -> Line:
+    assert loop(task, directory, events if events is not None else Events()).run()
+    return task
+
+
+def slope(task: Line) -> float:
+    return task.module.weight.item()
+
+
+def test_batches_that_are_accumulated_are_worth_one_large_batch(tmp_path: Path):
+    """Ten points in batches of 4, 4 and 2: the short one counts for two points, not for a batch."""
+    large = trained(Line(LINE, epochs=3, batch_size=10), tmp_path / "large")
+    small, events = Line(LINE, epochs=3, batch_size=4, accumulate=3), Events()
+
+    trained(small, tmp_path / "small", events)
+
+    assert len(events.of("step")) == 3
+    assert slope(small) == pytest.approx(slope(large), rel=1e-5)
+
+
+def test_the_last_group_of_an_epoch_may_be_short(tmp_path: Path):
+    events = Events()
+
+    trained(Line(LINE, epochs=2, batch_size=2, accumulate=3), tmp_path, events)
+
+    assert [step["epoch"] for step in events.of("step")] == [1, 1, 2, 2]
+    assert events[0]["steps"] == 4
+
+
+@pytest.mark.parametrize(
+    ("schedule", "decline"),
+    [
+        ("linear", [1.0, 0.75, 0.5, 0.25]),
+        ("cosine", [1.0, 0.853553, 0.5, 0.146447]),
+        ("constant", [1.0, 1.0, 1.0, 1.0]),
+    ],
+)
+def test_the_learning_rate_warms_up_and_follows_its_schedule(tmp_path: Path, schedule: str, decline: list[float]):
+    task, events = Line(LINE, epochs=6, batch_size=10, warmup=1 / 3, learning_rate=1.0, schedule=schedule), Events()
+
+    trained(task, tmp_path, events)
+
+    assert [step["lr"] for step in events.of("step")] == pytest.approx([0.5, 1.0, *decline], abs=1e-6)
+
+
+def test_a_batch_that_does_not_fit_is_computed_in_parts(tmp_path: Path):
+    roomy = trained(Line(LINE, epochs=5, batch_size=8), tmp_path / "roomy")
+    events = Events()
+
+    narrow = trained(Line(LINE, epochs=5, batch_size=8, room=3), tmp_path / "narrow", events)
+
+    assert slope(narrow) == pytest.approx(slope(roomy), rel=1e-5)
+    assert [warning["message"].split(",")[0] for warning in events.of("warning")] == [
+        "Memory ran out with 8 rows",
+        "Memory ran out with 4 rows",
+    ]
+
+
+def test_a_resumed_run_remembers_how_many_rows_fit(tmp_path: Path):
+    loop(Line(LINE, room=3), tmp_path, Events(), stop_after=2).run()
+    events = Events()
+
+    trained(Line(LINE, room=3), tmp_path, events)
+
+    assert events.of("warning") == []
+
+
+def test_memory_for_no_row_at_all_says_what_to_do(tmp_path: Path):
+    class Huge(Line):
+        divisible = False
+
+    with pytest.raises(OutOfMemory, match="at step 1") as refused:
+        trained(Huge(LINE, room=3), tmp_path)
+
+    assert "batch_size" in refused.value.hint
+
+
+def test_a_batch_is_divided_beforehand_when_little_memory_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    plenty = trained(Line(LINE, epochs=5), tmp_path / "plenty")
+    monkeypatch.setattr("inhouse.training.memory.free_bytes", lambda device: 1)
+    events = Events()
+
+    little = trained(Line(LINE, epochs=5), tmp_path / "little", events)
+
+    assert "1 rows at a time" in events.of("warning")[0]["message"]
+    assert slope(little) == pytest.approx(slope(plenty), rel=1e-5)
+
+
+def test_the_average_of_the_weights_is_judged_and_kept(tmp_path: Path):
+    plain = trained(Line(LINE, dev=LINE, epochs=4), tmp_path / "plain")
+    events = Events()
+
+    averaged = trained(Line(LINE, dev=LINE, epochs=4, ema=0.9), tmp_path / "averaged", events)
+
+    least = min(event["loss"] for event in events.of("eval"))
+    assert slope(averaged) != slope(plain)
+    assert averaged.judge(averaged.collate(LINE)).loss / len(LINE) == pytest.approx(least, rel=1e-5)
+
+
+def test_without_a_dev_split_the_last_average_is_the_result(tmp_path: Path):
+    """With this little to forget, the average is nearly the weights, and never quite."""
+    plain = trained(Line(LINE, epochs=4), tmp_path / "plain")
+
+    averaged = trained(Line(LINE, epochs=4, ema=0.01), tmp_path / "averaged")
+
+    assert 0 < abs(slope(averaged) - slope(plain)) < 0.01
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_every_precision_finds_the_line(tmp_path: Path, precision: str):
+    task = trained(Line(LINE, epochs=100, precision=precision), tmp_path)
+
+    assert slope(task) == pytest.approx(2.0, abs=0.1)
+
+
+def test_a_gradient_that_overflows_in_float16_costs_a_step_only(tmp_path: Path):
+    """Scaled up by 65536, the first gradients are beyond what float16 holds."""
+    far = [Point(f"p{i}", i / 10, 50.0 * i) for i in range(10)]
+    events = Events()
+
+    trained(Line(far, epochs=10, precision="fp16", learning_rate=10.0), tmp_path, events)
+
+    assert events.of("step")[0]["grad_norm"] is None
+    assert events.of("step")[-1]["grad_norm"] is not None
+
+
+@pytest.mark.parametrize("stop_after", [1, 7, 20])
+def test_stopping_changes_nothing_whatever_is_remembered_between_steps(tmp_path: Path, stop_after: int):
+    plan: dict[str, Any] = {"accumulate": 2, "ema": 0.9, "precision": "fp16", "epochs": 12}
+    whole = trained(Line(LINE, dev=LINE[:3], **plan), tmp_path / "whole")
+    loop(Line(LINE, dev=LINE[:3], **plan), tmp_path / "parts", Events(), stop_after=stop_after).run()
+
+    again = trained(Line(LINE, dev=LINE[:3], **plan), tmp_path / "parts")
+
     assert torch.equal(again.module.weight, whole.module.weight)
     assert torch.equal(again.module.bias, whole.module.bias)

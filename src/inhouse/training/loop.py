@@ -1,26 +1,35 @@
 """The training loop that all recipes share: fast by default, stoppable at any step, resumable bit for bit."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
-from math import isfinite
-from typing import Generic
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from typing import Any, Generic, cast
 
 import torch
-from torch import Tensor
+from safetensors import SafetensorError
+from torch import Tensor, nn
 
-from inhouse.core.errors import Invalid
+from inhouse.core.errors import Conflict
+from inhouse.training import memory
+from inhouse.training.average import Average
 from inhouse.training.checkpoint import Checkpoints
+from inhouse.training.gradients import Gradients
 from inhouse.training.optimizer import AdamW
+from inhouse.training.pace import Pace
+from inhouse.training.ranks import Ranks, own_device
 from inhouse.training.task import Batch, Emit, ItemType, Task
 
 REPORTS = 200
 """A curve has about this many points, however long the run."""
 
+SAVING_SHARE = 20
+"""Saving takes at most one part in so many of the time, whatever the disk."""
 
-class LossNotFinite(Invalid):
-    """The loss or its gradient became infinite or not a number."""
+
+class CheckpointDiffers(Conflict):
+    """The checkpoint is of another network."""
 
 
 @dataclass(slots=True)
@@ -33,6 +42,9 @@ class Progress:
     best: tuple[float, float] | None = None
     """Dev accuracy and negated dev loss of the best epoch: the loss decides between equals."""
     stale_epochs: int = 0
+    rows_at_once: int = 0
+    """So many rows of a batch fit into memory at a time; 0 is all of them."""
+    scaler: dict[str, Any] = field(default_factory=dict)
 
 
 class Loop(Generic[ItemType]):
@@ -46,6 +58,7 @@ class Loop(Generic[ItemType]):
         checkpoint_every_s: float,
         emit: Emit,
         should_stop: Callable[[], bool],
+        ranks: Ranks | None = None,
     ) -> None:
         self._task = task
         self._plan = task.plan
@@ -53,94 +66,106 @@ class Loop(Generic[ItemType]):
         self._checkpoint_every_s = checkpoint_every_s
         self._emit = emit
         self._should_stop = should_stop
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._ranks = ranks or Ranks()
+        self._device = own_device()
         task.module.to(self._device)
+        if self._plan.gradient_checkpointing:
+            self._compute_twice()
         self._optimizer = AdamW(task.parameter_groups(), learning_rate=self._plan.learning_rate)
-        self._steps = self._plan.epochs * len(task.batches(0))
+        self._average = Average(task.module, self._plan.ema) if self._plan.ema else None
+        self._steps = self._plan.epochs * math.ceil(len(task.batches(0)) / self._plan.accumulate)
         self._progress = Progress()
         self._best: dict[str, Tensor] = {}
         self._saved_at = time.monotonic()
+        self._save_took = 0.0
+        self._gradients = Gradients(task, self._optimizer, device=self._device, ranks=self._ranks, emit=emit)
 
     def run(self) -> bool:
         """Train from the newest checkpoint on. True when done, False when stopped; either way nothing is lost."""
         resumed = self._restore()
-        self._emit("started", steps=self._steps, epochs=self._plan.epochs, resumed_from=resumed)
-        pace = _Pace()
+        self._emit("started", steps=self._steps, epochs=self._plan.epochs, resumed_from=resumed or 0)
+        if resumed is None and self._gradients.look_at_memory():
+            self._save()  # whoever resumes is to divide the batches likewise, however much is free then
+        pace = Pace()
         while not self._is_over():
             if not self._run_epoch(pace):
                 return False
         if self._best:
-            self._task.module.load_state_dict(self._best)
+            self._write(self._best)
+        elif self._average:
+            self._average.swap()
         self._task.module.eval()
         return True
 
-    def _run_epoch(self, pace: "_Pace") -> bool:
+    def _run_epoch(self, pace: Pace) -> bool:
         progress = self._progress
         batches = self._task.batches(progress.epoch)
         while progress.batch < len(batches):
-            if self._should_stop():
+            stop, due = self._ranks.told(self._should_stop(), self._is_due())
+            if stop or (due and progress.batch):
                 self._save()
+            if stop:
                 return False
-            items = [self._task.train[index] for index in batches[progress.batch]]
-            loss = self._learn(items)
+            numbers = batches[progress.batch : progress.batch + self._plan.accumulate]
+            group = [[self._task.train[index] for index in batch] for batch in numbers]
+            loss, slope = self._learn(group)
             progress.step += 1
-            progress.batch += 1
-            pace.count(len(items))
-            self._report(loss, pace)
-            if progress.batch < len(batches) and self._is_due():
-                self._save()
+            progress.batch += len(group)
+            pace.count(group)
+            self._report(loss, slope, pace)
         self._end_epoch()
         return True
 
-    def _learn(self, items: Sequence[ItemType]) -> float:
-        self._task.module.train()
-        with self._autocast():
-            loss = self._task.loss(self._on_device(self._task.collate(items)))
-        self._task.module.zero_grad(set_to_none=True)
-        loss.backward()
-        slope = torch.nn.utils.clip_grad_norm_(self._task.module.parameters(), self._plan.clip_norm)
-        value = loss.item()
-        if not isfinite(value + slope.item()):
-            where = f"step {self._progress.step + 1} (epoch {self._progress.epoch + 1})"
-            raise LossNotFinite(
-                f"The loss became {value}, its gradient {slope.item()}, at {where}, "
-                f"in a batch of {len(items)} rows, {items[0].id} the first.",
-                hint="Look at these rows, or choose a lower learning_rate.",
-                rows=[item.id for item in items],
-            )
-        self._optimizer.step(self._warmed(self._progress.step))
-        return value
+    def _learn(self, group: Sequence[Sequence[ItemType]]) -> tuple[float, float]:
+        """Move the weights once, by the gradient of these batches; return their loss and the gradient's norm."""
+        progress = self._progress
+        loss, slope = self._gradients.of(group, f"step {progress.step + 1} (epoch {progress.epoch + 1})")
+        self._gradients.follow(self._share_of_rate(progress.step))
+        if self._average:
+            self._average.follow(progress.step)
+        return loss, slope
 
-    def _warmed(self, step: int) -> float:
-        """The share of the learning rate that is used: linear warm-up, then linear decay to zero."""
+    def _share_of_rate(self, step: int) -> float:
+        """The share of the learning rate that is used: linear warm-up, then as the schedule has it."""
         warm = max(1, round(self._plan.warmup * self._steps))
-        return (step + 1) / warm if step < warm else (self._steps - step) / max(1, self._steps - warm)
+        if step < warm:
+            return (step + 1) / warm
+        left = (self._steps - step) / max(1, self._steps - warm)
+        if self._plan.schedule == "cosine":
+            return (1 - math.cos(math.pi * left)) / 2
+        return 1.0 if self._plan.schedule == "constant" else left
 
     def _end_epoch(self) -> None:
         progress = self._progress
         progress.epoch, progress.batch = progress.epoch + 1, 0
         if self._task.dev:
-            loss, accuracy = self._judge()
-            self._emit("eval", step=progress.step, epoch=progress.epoch, split="dev", loss=loss, accuracy=accuracy)
-            if progress.best is None or (accuracy, -loss) > progress.best:
-                progress.best, progress.stale_epochs = (accuracy, -loss), 0
-                weights = self._task.module.state_dict()
-                self._best = {name: value.cpu().clone() for name, value in weights.items()}
-            else:
-                progress.stale_epochs += 1
-        if self._is_over() or self._is_due():
+            with self._average.applied() if self._average else nullcontext():
+                self._judge_epoch()
+        (due,) = self._ranks.told(self._is_over() or self._is_due())
+        if due:
             self._save()
+
+    def _judge_epoch(self) -> None:
+        progress = self._progress
+        loss, accuracy = self._judge()
+        self._emit("eval", step=progress.step, epoch=progress.epoch, split="dev", loss=loss, accuracy=accuracy)
+        if progress.best is None or (accuracy, -loss) > progress.best:
+            progress.best, progress.stale_epochs = (accuracy, -loss), 0
+            self._best = {name: value.cpu().clone() for name, value in changing(self._task.module).items()}
+        else:
+            progress.stale_epochs += 1
 
     def _judge(self) -> tuple[float, float]:
         self._task.module.eval()
         order = sorted(self._task.dev, key=len)
-        size = 4 * self._plan.batch_size
-        total, right, count = 0.0, 0.0, 0
-        with torch.inference_mode(), self._autocast():
-            for start in range(0, len(order), size):
+        size = 4 * (self._gradients.rows_at_once or self._plan.batch_size)
+        total, right, count = 0.0, 0.0, 0.0
+        with torch.inference_mode(), self._gradients.autocast():
+            for start in self._ranks.share(range(0, len(order), size)):
                 batch = self._on_device(self._task.collate(order[start : start + size]))
                 judged = self._task.judge(batch)
                 total, right, count = total + judged.loss, right + judged.right, count + judged.count
+        total, right, count = self._ranks.total(total, right, count)
         return total / max(count, 1), right / max(count, 1)
 
     def _is_over(self) -> bool:
@@ -148,9 +173,10 @@ class Loop(Generic[ItemType]):
         return bool(tired) or self._progress.epoch >= self._plan.epochs
 
     def _is_due(self) -> bool:
-        return time.monotonic() - self._saved_at >= self._checkpoint_every_s
+        pause = self._checkpoint_every_s and max(self._checkpoint_every_s, SAVING_SHARE * self._save_took)
+        return time.monotonic() - self._saved_at >= pause
 
-    def _report(self, loss: float, pace: "_Pace") -> None:
+    def _report(self, loss: float, slope: float, pace: Pace) -> None:
         step = self._progress.step
         if step % max(1, self._steps // REPORTS) and step != self._steps:
             return
@@ -159,71 +185,94 @@ class Loop(Generic[ItemType]):
             step=step,
             epoch=self._progress.epoch + 1,
             loss=round(loss, 6),
-            lr=self._plan.learning_rate * self._warmed(step - 1),
+            lr=self._plan.learning_rate * self._share_of_rate(step - 1),
+            grad_norm=round(slope, 6) if math.isfinite(slope) else None,
             examples_per_s=round(pace.examples_per_s, 1),
+            tokens_per_s=round(pace.tokens_per_s, 1),
+            memory_mb=round(memory.used_mb(self._device)),
             eta_s=round(pace.seconds_per_step * (self._steps - step), 1),
         )
 
     def _save(self) -> None:
+        """Keep everything. A full disk costs this checkpoint, not the run: the one before is still there."""
+        started = time.monotonic()
+        progress = self._progress
+        progress.rows_at_once = self._gradients.rows_at_once
+        progress.scaler = self._gradients.scaler.state_dict()
         tensors = {
-            "model": self._task.module.state_dict(),
+            "model": changing(self._task.module),
             "optimizer": self._optimizer.state(),
+            "average": self._average.state() if self._average else {},
             "best": self._best,
-            "rng": {"cpu": torch.get_rng_state()},
+            "rng": self._random_states(),
         }
-        if self._device.type == "cuda":
-            tensors["rng"]["cuda"] = torch.cuda.get_rng_state()
-        self._checkpoints.save(self._progress.step, asdict(self._progress), tensors)
+        if self._ranks.is_first:
+            try:
+                self._checkpoints.save(progress.step, asdict(progress), tensors)
+            except (OSError, SafetensorError) as error:
+                self._emit("warning", step=progress.step, message=f"The checkpoint could not be written: {error}.")
+            else:
+                self._emit("checkpoint", step=progress.step)
         self._saved_at = time.monotonic()
-        self._emit("checkpoint", step=self._progress.step)
+        self._save_took = self._saved_at - started
 
-    def _restore(self) -> int:
-        """Take over the newest checkpoint; return its step, or 0."""
+    def _restore(self) -> int | None:
+        """Take over the newest checkpoint and return its step; None without one."""
         checkpoint = self._checkpoints.newest()
         if checkpoint is None:
-            return 0
+            return None
         best = checkpoint.state["best"]
         self._progress = Progress(**{**checkpoint.state, "best": best and tuple(best)})
         self._best = checkpoint.tensors["best"]
-        self._task.module.load_state_dict(checkpoint.tensors["model"])
+        self._write(checkpoint.tensors["model"])
         self._optimizer.load(checkpoint.tensors["optimizer"])
-        torch.set_rng_state(checkpoint.tensors["rng"]["cpu"])
-        if self._device.type == "cuda" and "cuda" in checkpoint.tensors["rng"]:
-            torch.cuda.set_rng_state(checkpoint.tensors["rng"]["cuda"])
+        self._gradients.rows_at_once = self._progress.rows_at_once
+        self._gradients.scaler.load_state_dict(self._progress.scaler)
+        if self._average:
+            self._average.load(checkpoint.tensors["average"])
+        self._set_random_state(checkpoint.tensors["rng"])
         return checkpoint.step
+
+    def _write(self, weights: dict[str, Tensor]) -> None:
+        """Give the network what `changing` took from it."""
+        own = changing(self._task.module)
+        if own.keys() != weights.keys():
+            raise CheckpointDiffers(
+                "The checkpoint is of another network than this recipe now makes.", hint="Start a new run."
+            )
+        with torch.no_grad():
+            for name, tensor in own.items():
+                tensor.copy_(weights[name])
+
+    def _random_states(self) -> dict[str, Tensor]:
+        states = {f"cpu-{rank}": state for rank, state in enumerate(self._ranks.gather(torch.get_rng_state()))}
+        if self._device.type == "cuda":
+            everyones = self._ranks.gather(torch.cuda.get_rng_state(self._device))
+            states |= {f"cuda-{rank}": state for rank, state in enumerate(everyones)}
+        return states
+
+    def _set_random_state(self, states: dict[str, Tensor]) -> None:
+        """A checkpoint from fewer processes has no state for this one, which then goes on with its own."""
+        rank = self._ranks.number
+        if (cpu := states.get(f"cpu-{rank}")) is not None:
+            torch.set_rng_state(cpu)
+        if self._device.type == "cuda" and (cuda := states.get(f"cuda-{rank}")) is not None:
+            torch.cuda.set_rng_state(cuda, self._device)
+
+    def _compute_twice(self) -> None:
+        """Let the network forget its middle layers and compute them again on the way back."""
+        able = [one for one in self._task.module.modules() if getattr(one, "supports_gradient_checkpointing", False)]
+        for module in able:
+            cast(Any, module).gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        if not able:
+            self._emit("warning", step=0, message="This network has no gradient checkpointing; it trains without.")
 
     def _on_device(self, batch: Batch) -> Batch:
         return {name: tensor.to(self._device) for name, tensor in batch.items()}
 
-    def _autocast(self) -> AbstractContextManager[object]:
-        """bfloat16 where the task wants it and the processor computes in it; elsewhere it only costs."""
-        if self._plan.precision in ("auto", "bf16") and _computes_bf16(self._device):
-            return torch.autocast(self._device.type, dtype=torch.bfloat16)
-        return nullcontext()
 
-
-class _Pace:
-    """How fast this life of the run goes."""
-
-    def __init__(self) -> None:
-        self._started = time.monotonic()
-        self._steps = 0
-        self._examples = 0
-
-    def count(self, examples: int) -> None:
-        self._steps += 1
-        self._examples += examples
-
-    @property
-    def examples_per_s(self) -> float:
-        return self._examples / max(time.monotonic() - self._started, 1e-9)
-
-    @property
-    def seconds_per_step(self) -> float:
-        return (time.monotonic() - self._started) / max(self._steps, 1)
-
-
-def _computes_bf16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+def changing(module: nn.Module) -> dict[str, Tensor]:
+    """The tensors that training changes: trained weights, tied ones once, and buffers. `prepare` makes the rest."""
+    stored = module.state_dict(keep_vars=True).keys()
+    trained = {name: weight.detach() for name, weight in module.named_parameters() if weight.requires_grad}
+    return trained | {name: buffer for name, buffer in module.named_buffers() if name in stored}

@@ -51,6 +51,11 @@ class AdamW:
                     maximize=False,
                 )
 
+    @property
+    def param_groups(self) -> list[dict[str, list[Tensor]]]:
+        """The parameters as torch's optimizers list them, for the scaler of float16 gradients."""
+        return [{"params": [one.parameter for one in self._all()]}]
+
     def state(self) -> dict[str, Tensor]:
         """Everything that it remembers, by number and part of the parameter."""
         return {f"{number}.{part}": getattr(one, part) for number, one in enumerate(self._all()) for part in _PARTS}

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from inhouse.training.batches import epoch_batches
 
@@ -79,6 +79,9 @@ class Task(ABC, Generic[ItemType]):
 
     plan: Plan
     module: nn.Module
+    """Weights that need no gradient must stay as they were made: checkpoints leave them out."""
+    divisible: ClassVar[bool] = True
+    """Whether the loss of a batch is the mean over its rows: then it may be computed in parts."""
     train: Sequence[ItemType]
     dev: Sequence[ItemType]
 
@@ -93,6 +96,10 @@ class Task(ABC, Generic[ItemType]):
     @abstractmethod
     def judge(self, batch: Batch) -> Judged:
         """What a batch of dev rows comes to."""
+
+    def weight(self, items: Sequence[ItemType]) -> float:
+        """How much these items count beside others in the same step: what their loss is the mean of, in number."""
+        return len(items)
 
     def batches(self, epoch: int) -> list[list[int]]:
         """The rows of each batch of an epoch, a function of plan and epoch alone. Every epoch has as many batches."""

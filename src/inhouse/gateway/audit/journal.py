@@ -9,13 +9,14 @@ from pathlib import Path
 
 from inhouse.core.behind import WriteBehind
 from inhouse.gateway import metrics
-from inhouse.gateway.audit.rows import Bodies, Row, add_bodies, chain_of, chained, first_line, line, row_of
+from inhouse.gateway.audit.rows import Bodies, add_bodies, chain_of, chained, first_line, line, row_of
 from inhouse.gateway.audit.segments import Segment, hour_of, last_line, segments, tidy
 from inhouse.gateway.call import Call, Outcome
 
 _MAX_ROWS = 20_000
 _MAX_BYTES = 64 << 20
 _BATCH = 64  # larger ones leave the processor's cache
+_SMALL_BYTES = 16 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +29,20 @@ class Keeping:
     max_bytes: int = 10 << 30
     segment_bytes: int = 64 << 20
 
+    @property
+    def is_masked(self) -> bool:
+        return self.bodies is not None and self.bodies.is_masked
 
-_Entry = tuple[float, Call, Outcome, int] | Row
+
+_Entry = tuple[float, Call, Outcome, int] | bytes
 
 
 class Journal:
-    """The audit of one workspace. When more comes than can be written, bodies are left out first, then whole rows."""
+    """The audit of one workspace. When more comes than can be written, bodies are left out first, then whole rows.
+
+    What is small and goes into the line as it is becomes one at once: call and answer are still in the processor's
+    cache, and nothing is kept alive for the thread. The thread does what takes longer, and writes.
+    """
 
     def __init__(
         self, directory: Path, *, now: Callable[[], float], pause_s: float = 0.01, max_bytes: int = _MAX_BYTES
@@ -66,8 +75,13 @@ class Journal:
         if self._came_bytes - self._went_bytes + size > self._max_bytes:
             self._put_slim(call, outcome)
         elif len(self._entries) < _MAX_ROWS:
-            self._came_bytes += size
-            self._entries.append((self._now(), call, outcome, size))
+            if size <= _SMALL_BYTES and not (call.stream or self.keeping.is_masked):
+                data = self._line(self._now(), call, outcome)
+                self._came_bytes += len(data)
+                self._entries.append(data)
+            else:
+                self._came_bytes += size
+                self._entries.append((self._now(), call, outcome, size))
         else:
             self._drop_row()
         if not self._is_asked:
@@ -93,7 +107,9 @@ class Journal:
             return
         self.dropped_bodies += 1
         metrics.dropped("audit bodies")
-        self._entries.append(row_of(self._now(), call, outcome))
+        data = line(row_of(self._now(), call, outcome))
+        self._came_bytes += len(data)
+        self._entries.append(data)
 
     def _drop_row(self, count: int = 1) -> None:
         self.dropped_rows += count
@@ -111,35 +127,33 @@ class Journal:
         self.flush()
 
     def _write(self, entries: Sequence[_Entry]) -> None:
-        self._went_bytes += sum(entry[3] for entry in entries if isinstance(entry, tuple))
-        rows = [entry if isinstance(entry, Row) else self._row(*entry) for entry in entries]
+        self._went_bytes += sum(len(entry) if isinstance(entry, bytes) else entry[3] for entry in entries)
+        lines = [entry if isinstance(entry, bytes) else self._line(*entry[:3]) for entry in entries]
         try:
             self._open(self._now())
-            self._append(rows)
+            self._append(lines)
         except OSError:  # such as a full disk
-            self._drop_row(len(rows))
+            self._drop_row(len(lines))
             self._close_file()
             raise
-        self.written += len(rows)
+        self.written += len(lines)
 
-    def _append(self, rows: Sequence[Row]) -> None:
-        chain = self._chain
+    def _append(self, lines: Sequence[bytes]) -> None:
+        chain, parts = self._chain, lines
         if self.keeping.is_chained:
-            parts: list[bytes] = []
-            for row in rows:
-                data, chain = chained(row, chain)
+            parts = []
+            for one in lines:
+                data, chain = chained(one, chain)
                 parts.append(data)
-        else:
-            parts = [line(row) for row in rows]
         _write_all(self._file, parts)
         self._chain = chain
         self._file_bytes += sum(map(len, parts))
 
-    def _row(self, time: float, call: Call, outcome: Outcome, _: int) -> Row:
+    def _line(self, time: float, call: Call, outcome: Outcome) -> bytes:
         row = row_of(time, call, outcome)
         if self.keeping.bodies is not None:
             add_bodies(row, call, self.keeping.bodies)
-        return row
+        return line(row)
 
     def _open(self, now: float) -> None:
         """See to it that the file of this hour is open, and has room."""

@@ -76,7 +76,7 @@ def row_of(time: float, call: Call, outcome: Outcome) -> Row:
         who.key_id,
         who.person,
         who.team,
-        call.endpoint.value,
+        call.endpoint,
         call.route.name,
         call.target.id if call.target is not None else "",
         call.arm,
@@ -88,7 +88,10 @@ def row_of(time: float, call: Call, outcome: Outcome) -> Row:
         row.prompt_tokens, row.completion_tokens = usage.prompt_tokens, usage.completion_tokens
         row.estimated = usage.estimated
     row.cost = call.cost
-    row.queued_s, row.first_token_s = round(call.queued_s, 6), round(call.first_token_s, 6)
+    if call.queued_s:
+        row.queued_s = round(call.queued_s, 6)
+    if call.first_token_s:
+        row.first_token_s = round(call.first_token_s, 6)
     row.total_s = round(outcome.duration_s, 6)
     row.stream = call.stream
     row.flags = call.notes.get("guard", ())
@@ -101,7 +104,7 @@ def add_bodies(row: Row, call: Call, bodies: Bodies) -> None:
     else:
         row.request = _text(b"(%d bytes)" % len(call.body))
     if call.captured:
-        answer = b"".join(call.captured)
+        answer = call.captured[0] if len(call.captured) == 1 else b"".join(call.captured)
         if bodies.is_masked and answer.startswith(b"data:"):
             answer = chunks.assemble((answer,)) or answer  # what is told piece by piece can only be seen as a whole
         row.response = _kept(row, answer, bodies, is_checked=False)
@@ -137,9 +140,9 @@ def line(row: Row) -> bytes:
     return _encode(row) + b"\n"
 
 
-def chained(row: Row, previous: str) -> tuple[bytes, str]:
-    """The line of a row, and its place in the chain: a digest over it and everything before it."""
-    data = _encode(row)[:-1]
+def chained(found: bytes, previous: str) -> tuple[bytes, str]:
+    """A line with its place in the chain: a digest over it and everything before it."""
+    data = found[:-2]
     chain = _digest(data, previous)
     return b'%b%b%b"}\n' % (data, _CHAINED, chain.encode()), chain
 

@@ -13,9 +13,10 @@ class Preview(TypedDict):
     """What an import would bring."""
 
     format: str
+    form: str
     encoding: str
     columns: list[str]
-    mapping: dict[str, str]
+    mapping: dict[str, str | list[str]]
     count: int
     labels: dict[str, int]
     sample: list[dict[str, Any]]

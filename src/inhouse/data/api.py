@@ -27,7 +27,7 @@ def router(datasets: Datasets) -> APIRouter:
         mapping: Annotated[str, Form()] = "",
     ) -> PreviewOut:
         """Say what an import of this file would bring, with every bad row."""
-        return PreviewOut.of(datasets.preview(file.file.read(), file.filename or "", _mapping(mapping)))
+        return PreviewOut.of(datasets.preview(file.file, file.filename or "", _mapping(mapping)))
 
     @routes.post("", status_code=201)
     def create(
@@ -38,9 +38,8 @@ def router(datasets: Datasets) -> APIRouter:
         skip_bad_rows: Annotated[bool, Form()] = False,
     ) -> VersionOut:
         """Import a file as version 1 of a new dataset: all rows or none."""
-        data = file.file.read()
         return VersionOut.of(
-            datasets.create(who, name, data, file.filename or "", _mapping(mapping), skip_bad_rows=skip_bad_rows)
+            datasets.create(who, name, file.file, file.filename or "", _mapping(mapping), skip_bad_rows=skip_bad_rows)
         )
 
     @routes.get("")

@@ -4,10 +4,13 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
+
+import msgspec
 
 _NOT_TEXT = re.compile(r"[\W_]+")
 
@@ -65,14 +68,60 @@ class Example:
         return replace(self, split=split)
 
     def wire(self) -> dict[str, Any]:
-        return {"id": self.id, **asdict(self)}
+        return {
+            "id": self.id,
+            "text": self.text,
+            "label": self.label,
+            "source": self.source,
+            "split": self.split,
+            "meta": self.meta,
+            "content": self.content,
+            "user": self.user,
+        }
 
     @classmethod
     def read(cls, line: str | bytes) -> "Example":
         """One line of a stored version; versions of earlier releases have fewer fields."""
-        values = json.loads(line)
-        values.pop("id", None)
-        return cls(**values)
+        return _READER.decode(line)
+
+
+_READER = msgspec.json.Decoder(Example)
+
+
+def label_counts(rows: Iterable[Example], form: str) -> Counter[str]:
+    """How often each label is given: every one of several, every marked place, and thumbs by their direction."""
+    if form == Form.SPANS:
+        return Counter(span["label"] for row in rows for span in row.content.get("spans", []))
+    if form == Form.RATING:
+        return Counter("good" if row.content.get("good") else "bad" for row in rows)
+    if form in (Form.PAIR, Form.CHAT, Form.PREFERENCE):
+        return Counter()
+    return Counter(name for row in rows for name in row.content.get("labels") or [row.label] if name)
+
+
+def key(row: Example, form: str) -> str:
+    """What makes a row the one it is: of two with the same key, a dataset has one."""
+    if form in (Form.TEXT, Form.SPANS, Form.PAIR):
+        return question(row, form)
+    content = dict(row.content)
+    if form == Form.RATING:
+        content.pop("good", None)
+    elif form == Form.PREFERENCE:
+        content["answers"] = sorted((content.pop("chosen", ""), content.pop("rejected", "")))
+    return _canonical({**content, "label": row.label})
+
+
+def question(row: Example, form: str) -> str:
+    """What a model is shown of a row. Rows that ask the same must not be in train and test both."""
+    if form in (Form.TEXT, Form.SPANS):
+        return normalise(row.text)
+    if form == Form.PAIR:
+        return f"{normalise(row.text)}\0{normalise(row.content.get('other', ''))}"
+    if form == Form.TABLE:
+        return _canonical(row.content.get("features", {}))
+    messages = row.content.get("messages", [])
+    asked = messages[:-1] if form == Form.CHAT else messages
+    return "\0".join(normalise(str(message.get("content", ""))) for message in asked)
 
 
 def normalise(text: str) -> str:

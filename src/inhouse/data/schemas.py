@@ -6,7 +6,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from inhouse.data.examples import Example
-from inhouse.data.importers import Preview
+from inhouse.data.reading import Preview
 from inhouse.data.store import DatasetVersion
 
 
@@ -20,9 +20,10 @@ class PreviewOut(BaseModel):
     """What an import would bring; nothing is stored."""
 
     format: str
+    form: str
     encoding: str
     columns: list[str]
-    mapping: dict[str, str]
+    mapping: dict[str, str | list[str]]
     count: int
     labels: dict[str, int]
     sample: list[dict[str, Any]]

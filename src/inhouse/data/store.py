@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Column, Connection, ForeignKey, Index, Integer, Row, String, Text, insert, select
+from sqlalchemy import Column, Connection, ForeignKey, Index, Integer, Row, String, Text, delete, insert, select, update
 
 from inhouse.core.db import Json, owned
 from inhouse.core.ids import new_id, now
@@ -105,6 +105,32 @@ def insert_version(conn: Connection, principal: Principal, dataset: str, version
             created_at=version.created_at,
         )
     )
+
+
+def replace_rows(conn: Connection, dataset: str, version: DatasetVersion) -> None:
+    """Let a version have other rows from now on: only ever fewer, because somebody's were taken out."""
+    conn.execute(
+        update(versions)
+        .where(versions.c.dataset_id == dataset, versions.c.number == version.number)
+        .values(
+            digest=version.digest,
+            count=version.count,
+            labels=version.labels,
+            splits=version.splits,
+            origin=version.origin,
+            erased=version.erased,
+        )
+    )
+
+
+def delete_dataset(conn: Connection, dataset: str) -> None:
+    conn.execute(delete(versions).where(versions.c.dataset_id == dataset))
+    conn.execute(delete(datasets).where(datasets.c.id == dataset))
+
+
+def is_used(conn: Connection, digest: str) -> bool:
+    """Whether a version of any workspace has these rows."""
+    return conn.execute(select(versions.c.number).where(versions.c.digest == digest).limit(1)).first() is not None
 
 
 def list_versions(conn: Connection, principal: Principal, name: str | None = None) -> list[DatasetVersion]:

@@ -3,7 +3,9 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from inhouse.data.importers import MAX_TEXT, ColumnMissing, FileUnreadable, Problem, read
+from inhouse.data.columns import MAX_TEXT
+from inhouse.data.file import FileUnreadable
+from inhouse.data.reading import ColumnMissing, Problem, read
 from inhouse.data.schemas import ExampleIn
 
 CSV = "text,label\nreset my password,password\n忘记密码了,password\nwhere is my payslip,payslip\n"
@@ -83,15 +85,16 @@ def test_a_label_with_one_example_is_warned_about() -> None:
         (b"", "rows.csv", "is empty"),
         (b"  \n ", "rows.csv", "is empty"),
         (b"text,label\n", "rows.csv", "no rows"),
-        (b"PK\x03\x04\0\0\0", "rows.csv", "not a text file"),
+        (b"PK\x03\x04\0\0\0", "rows.csv", "workbook cannot be read"),
+        (b"\x7fELF\0\0\0", "rows.csv", "not a text file"),
         (b'{"text": ', "rows.json", "not JSON"),
-        (b'{"text": "a"}\nnonsense\n', "rows.jsonl", "Line 2"),
+        (b'nonsense\n{"text": "a"}\n', "rows.jsonl", "Line 1"),
         (b'["a"]', "rows.json", "not a list of objects"),
         (b'text,label\n"open,a\n', "rows.csv", "line 2"),
         (b"text,text\na,b\n", "rows.csv", "same name"),
         (b"a,b\n", "rows.exe", "not a kind of file"),
         (b"[" * 100_000, "rows.json", "not JSON"),
-        (b"[" * 100_000, "rows.jsonl", "Line 1"),
+        (b"[" * 100_000, "rows.jsonl", "not JSON"),
         (b'{"text": "a", "label": "b", "x": ' + b"[" * 600 + b"]" * 600 + b"}", "rows.jsonl", "nested deeper"),
         (b"text,label\n" + b"a,b\n" * 2_000 + b"a\0,b\n", "rows.csv", "not a text file"),
     ],

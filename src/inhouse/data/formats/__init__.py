@@ -1,0 +1,1 @@
+"""Formats of tools and trainers: one module each."""

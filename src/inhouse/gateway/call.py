@@ -12,6 +12,7 @@ from inhouse.core.principal import Principal
 from inhouse.gateway.tokens import estimate_bytes
 
 if TYPE_CHECKING:
+    from inhouse.gateway.prices import Used
     from inhouse.gateway.route import Route, Target
 
 
@@ -137,6 +138,10 @@ class Call(msgspec.Struct, eq=False):
     """What a policy wants to find again when the call ends, under the policy's own name."""
     captured: list[bytes] | None = None
     """Set to a list by whoever wants to see the answer; its parts are appended, up to a bound."""
+    checked: bytes = b""
+    """An answer that is known to be JSON. Who replaces it replaces the object: this one stays what was looked at."""
+    used: "Used | None" = None
+    """What is counted for it; set by the first policy that asks the price list."""
     _estimate: int = -1
 
     @property

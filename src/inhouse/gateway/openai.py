@@ -87,10 +87,20 @@ class OpenAIApp:
         answer = _Answer(send, scope.get("request_id") or new_id("req"), scope.get(WHOLE))
         try:
             endpoint = _ENDPOINTS.get(scope["path"])
-            if endpoint is not None and scope["method"] == "POST":
-                await self._answer(endpoint, scope, receive, answer)
-            else:
+            if endpoint is None or scope["method"] != "POST":
                 await self._list(scope, answer)
+                return
+            who = _caller(scope)
+            body = await read_body(receive, self._max_upload_bytes) if answer.asked is None else answer.asked.body()
+            call = answer.call = self._call(who, endpoint, scope, body)
+            call.request_id = answer.request_id
+            with WhileConnected(scope, receive):
+                if call.stream:
+                    await self._stream(call, answer)
+                else:
+                    reply = await self._gateway.answer(call)
+                    if not answer.at_once(reply.body, reply.content_type):
+                        await answer.whole(reply.body, reply.content_type)
         except ClientLeft:
             pass
         except InhouseError as error:
@@ -101,26 +111,18 @@ class OpenAIApp:
             _log.exception("A request to a model failed.", extra={"request_id": answer.request_id})
             await answer.fail(RequestFailed("The request failed.", hint="The server's log says why."))
 
-    async def _answer(self, endpoint: Endpoint, scope: Scope, receive: Receive, answer: "_Answer") -> None:
-        who = _caller(scope)
-        headers = _Headers(scope["headers"])
-        body = await read_body(receive, self._max_upload_bytes) if answer.asked is None else answer.asked.body()
+    async def _stream(self, call: Call, answer: "_Answer") -> None:
+        with _Pings(answer, self._ping_s):
+            reply = await self._gateway.answer(call)
+            assert reply.events is not None
+            await answer.stream(reply.events)
+
+    def _call(self, who: Principal, endpoint: Endpoint, scope: Scope, body: bytes) -> Call:
         if len(body) > self._max_body_bytes and endpoint not in _UPLOADS and b";base64," not in body:
             raise BodyTooLarge(
                 f"The request is larger than {self._max_body_bytes / 1_000_000:g} MB.", hint="Send less text."
             )
-        call = self._read(who, endpoint, body, headers)
-        call.request_id = answer.request_id
-        answer.call = call
-        with WhileConnected(scope, receive):
-            if not call.stream:
-                reply = await self._gateway.answer(call)
-                await answer.whole(reply.body, reply.content_type)
-                return
-            with _Pings(answer, self._ping_s):
-                reply = await self._gateway.answer(call)
-                assert reply.events is not None
-                await answer.stream(reply.events)
+        return self._read(who, endpoint, body, _Headers(scope["headers"]))
 
     def _read(self, who: Principal, endpoint: Endpoint, body: bytes, headers: "_Headers") -> Call:
         if endpoint in _UPLOADS:
@@ -200,12 +202,14 @@ class _Answer:
     async def json(self, body: Mapping[str, Any]) -> None:
         await self.whole(wire.encode(body), b"application/json")
 
+    def at_once(self, body: bytes, content_type: bytes) -> bool:
+        """Answer in one go; False where the server cannot, or the client is slow."""
+        return self.asked is not None and self.asked.answer(200, [(b"content-type", content_type), *self._head()], body)
+
     async def whole(self, body: bytes, content_type: bytes) -> None:
-        head = [(b"content-type", content_type), *self._head()]
-        if self.asked is None or not self.asked.answer(200, head, body):
-            head.append((b"content-length", b"%d" % len(body)))
-            await self._send({"type": "http.response.start", "status": 200, "headers": head})
-            await self._send({"type": "http.response.body", "body": body})
+        head = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), *self._head()]
+        await self._send({"type": "http.response.start", "status": 200, "headers": head})
+        await self._send({"type": "http.response.body", "body": body})
 
     async def stream(self, events: Events) -> None:
         now = asyncio.get_running_loop().time

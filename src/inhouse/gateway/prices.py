@@ -10,7 +10,6 @@ from inhouse.gateway.call import Call, Endpoint, Outcome
 from inhouse.gateway.route import Route, Target
 
 _CHAT, _COMPLETIONS = Endpoint.CHAT, Endpoint.COMPLETIONS
-_NOTE = "used"
 _MAX_KNOWN = 4096
 _MOST_TOKENS = 1 << 31
 _MILLION = 1_000_000
@@ -84,9 +83,9 @@ class Prices:
 
     def used(self, call: Call, outcome: Outcome) -> Used:
         """What a call has used, counted once; its cost is noted in the call."""
-        found: Used | None = call.notes.get(_NOTE)
+        found = call.used
         if found is None:
-            found = call.notes[_NOTE] = self._count(call, outcome)
+            found = call.used = self._count(call, outcome)
             call.cost = found.cost
         return found
 

@@ -143,6 +143,8 @@ class Remote:
         try:
             answer = await self._http.send(self._origin, b"POST", target, headers, body, waits=call.waits)
             try:
+                if answer.status == 200 and not call.stream and (whole := answer.whole(_MAX_ANSWER_BYTES)) is not None:
+                    return self._told(call, whole, answer.header(b"content-type"))
                 return await self._reply(call, answer)
             except BaseException:
                 answer.abort()
@@ -159,13 +161,15 @@ class Remote:
             events = _Events(self, answer, call.deadline)
             await events.open(call.waits.head_s)
             return Reply(events=events, content_type=content_type)
-        body = answer.whole(_MAX_ANSWER_BYTES)
-        if body is None:
-            body = await answer.read(_MAX_ANSWER_BYTES, call.deadline)
+        return self._told(call, await answer.read(_MAX_ANSWER_BYTES, call.deadline), content_type)
+
+    def _told(self, call: Call, body: bytes, content_type: bytes) -> Reply:
+        """What a whole answer says."""
         if call.endpoint not in _SHAPE:
             return Reply(body, content_type=content_type or b"application/octet-stream")
         usage = self._checked(call.endpoint, body)
         if not call.stream:
+            call.checked = body
             return Reply(body, usage=usage)
         try:
             block = b"".join(disassemble(body))  # it ignores `stream`

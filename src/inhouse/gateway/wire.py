@@ -145,8 +145,9 @@ def read(endpoint: Endpoint, body: bytes) -> tuple[Any, _Fields]:
     required = _REQUIRED.get(endpoint)
     if required and required not in fields:
         raise InvalidRequest(f"The request has no {required!r}.", param=required)
-    for name in OVERRIDES & fields.keys():
-        del fields[name]
+    if not OVERRIDES.isdisjoint(fields):
+        for name in OVERRIDES & fields.keys():
+            del fields[name]
     return known, fields
 
 

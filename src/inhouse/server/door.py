@@ -59,6 +59,7 @@ _FOR_BROWSERS = (
     ),
 )
 _HOSTS_REMEMBERED = 1000
+_PATHS_REMEMBERED = 100
 
 _log = logging.getLogger(__name__)
 
@@ -178,18 +179,21 @@ class Door:
         self._identity = identity
         self._hosts = hosts
         self._known_hosts: set[bytes] = set()
+        self._places: dict[str, tuple[Area, int]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         path: str = scope["path"]
-        area = self._areas.get("/" + path.split("/", 2)[1] if path.startswith("/") else path, self._rest)
+        place = self._places.get(path)
+        if place is None:
+            place = self._find(path)
+        area, limit = place
         request_id = scope["request_id"] = new_id("req")
         answer = (_PlainAnswer if area.is_data_plane else _Answer)(send, request_id, area.headers)
         started = time.perf_counter()
         TRAFFIC.in_flight += 1
         try:
-            limit = area.limit(path)
             connection: Connection | None = scope.get(CONNECTION)
             is_bounded = self._check(scope, limit, connection)
             if not is_bounded or connection is None or not connection.is_read:
@@ -210,6 +214,14 @@ class Door:
         finally:
             TRAFFIC.in_flight -= 1
             area.count(answer.status, time.perf_counter() - started)
+
+    def _find(self, path: str) -> tuple[Area, int]:
+        """The area of a path, and the largest body there."""
+        area = self._areas.get("/" + path.split("/", 2)[1] if path.startswith("/") else path, self._rest)
+        place = area, area.limit(path)
+        if area.is_data_plane and len(self._places) < _PATHS_REMEMBERED:
+            self._places[path] = place
+        return place
 
     def _check(self, scope: Scope, limit: int, connection: Connection | None) -> bool:
         """Whether the body's size is known and within the limit. Finds out who is asking."""

@@ -45,7 +45,7 @@ class Journal:
     """
 
     def __init__(
-        self, directory: Path, *, now: Callable[[], float], pause_s: float = 0.01, max_bytes: int = _MAX_BYTES
+        self, directory: Path, *, now: Callable[[], float], pause_s: float = 0.05, max_bytes: int = _MAX_BYTES
     ) -> None:
         self.keeping = Keeping()
         self.written = 0

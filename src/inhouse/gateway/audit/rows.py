@@ -107,7 +107,7 @@ def add_bodies(row: Row, call: Call, bodies: Bodies) -> None:
         answer = call.captured[0] if len(call.captured) == 1 else b"".join(call.captured)
         if bodies.is_masked and answer.startswith(b"data:"):
             answer = chunks.assemble((answer,)) or answer  # what is told piece by piece can only be seen as a whole
-        row.response = _kept(row, answer, bodies, is_checked=False)
+        row.response = _kept(row, answer, bodies, is_checked=answer is call.checked)
 
 
 def _kept(row: Row, data: bytes, bodies: Bodies, *, is_checked: bool) -> msgspec.Raw:

@@ -94,6 +94,7 @@ class Shadow(Policy[ShadowSettings]):
             notes={},
             captured=None,
             usage=None,
+            used=None,
             cost=None,
             target=target,
             deadline=0.0,

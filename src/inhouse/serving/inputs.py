@@ -14,6 +14,9 @@ Input = str | Mapping[str, Any]
 LARGEST = 3e38
 """Tables are computed in 32 bits: a larger number would be infinite there."""
 
+MAX_CHARS = 1_000_000
+"""Of a text that is read to its end, some hundreds of pages: more would keep everyone else waiting for minutes."""
+
 
 class BadInput(Invalid):
     """The model does not take such an input."""
@@ -41,19 +44,22 @@ def inputs_of(manifest: Manifest) -> Inputs:
 
 
 class Texts:
-    """For models that read one text."""
+    """For models that read one text; taggers read all of it, window by window, the others its beginning."""
 
     samples = ("warm-up", "预热 " * 16)
 
     def __init__(self, manifest: Manifest) -> None:
         self._kind = manifest.kind
-        self._length = partial(text_length, max_length=manifest.max_length)
+        self._reads_all = manifest.kind == "tag"
+        self._length = partial(text_length, max_length=MAX_CHARS if self._reads_all else manifest.max_length)
 
     def measure(self, given: Input) -> int:
         if not isinstance(given, str):
             raise BadInput(
                 f"A model of the kind {self._kind!r} reads texts, not {list(given)}.", hint='Send {"inputs": "…"}.'
             )
+        if self._reads_all and len(given) > MAX_CHARS:
+            raise BadInput(f"The text has {len(given)} characters, more than {MAX_CHARS}.", hint="Send it in parts.")
         return self._length(given)
 
 

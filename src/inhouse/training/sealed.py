@@ -26,9 +26,14 @@ def draft(target: Path) -> Generator[Path]:
 
 def seal(directory: Path, about: Mapping[str, Any]) -> None:
     """Make every file durable, then write the manifest that lists their digests: it is the last to appear."""
-    files = {path.name: {"sha256": digest(path), "size": path.stat().st_size} for path in sorted(directory.iterdir())}
-    for name in files:
-        _sync(directory / name)
+    every = sorted(directory.rglob("*"))
+    files = {
+        path.relative_to(directory).as_posix(): {"sha256": digest(path), "size": path.stat().st_size}
+        for path in every
+        if path.is_file()
+    }
+    for path in every:
+        _sync(path)
     manifest = json.dumps({**about, "files": files}, ensure_ascii=False, indent=1, allow_nan=False)
     (directory / MANIFEST).write_text(manifest, encoding="utf-8")
     _sync(directory / MANIFEST)

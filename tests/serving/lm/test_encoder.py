@@ -9,9 +9,10 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
+from inhouse.models.language.pooling import UnsupportedEncoder
 from inhouse.serving.batcher import TooManyTexts
 from inhouse.serving.lm.checkpoint import Kind, open_checkpoint
-from inhouse.serving.lm.encoder import EncoderModel, UnsupportedEncoder
+from inhouse.serving.lm.encoder import EncoderModel
 from inhouse.serving.lm.piece import ContextLengthExceeded
 from inhouse.serving.lm.request import BadParameter
 from inhouse.serving.lm.runtime import Plan

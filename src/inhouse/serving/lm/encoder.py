@@ -4,7 +4,6 @@ Understands directories of sentence-transformers (pooling, length) as well as pl
 """
 
 import asyncio
-import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from transformers import AutoModel
 
 from inhouse.core.errors import Invalid
+from inhouse.models.language.pooling import read_pooling
 from inhouse.models.language.vocabulary import read_json
 from inhouse.serving.batcher import Batcher
 from inhouse.serving.lm.checkpoint import Adapter, Checkpoint
@@ -25,13 +25,7 @@ from inhouse.serving.lm.words import Words
 
 MAX_QUEUE = 2048
 MAX_BATCH_TOKENS = 16384
-_POOLINGS = {"mean": "mean_tokens", "cls": "cls_token", "last": "lasttoken"}
-_LAYERS = {"Transformer", "Pooling", "Normalize"}
 Ids = Sequence[int]
-
-
-class UnsupportedEncoder(Invalid):
-    """The encoder does something after its network that is not known here."""
 
 
 class NoAdapters(Invalid):
@@ -46,7 +40,7 @@ class EncoderModel:
     def __init__(self, plan: Plan) -> None:
         directory = plan.checkpoint.directory
         self.name = plan.name
-        self.pooling = _pooling(directory)
+        self.pooling = read_pooling(directory)
         self._network = open_network(AutoModel, plan)
         self._words = Words(directory, limit=position_limit(directory, plan.checkpoint))
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=f"inhouse-encoder-{plan.name}")
@@ -127,33 +121,6 @@ def _pool(states: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tenso
         return states[torch.arange(len(states), device=states.device), mask.sum(1) - 1]
     kept = mask.unsqueeze(-1).to(states.dtype)
     return (states * kept).sum(1) / kept.sum(1).clamp(min=1)
-
-
-def _pooling(directory: Path) -> str:
-    """How the states of the tokens become one vector; the mean, where the directory does not say."""
-    listed = directory / "modules.json"
-    if listed.exists():
-        names = [str(module.get("type", "")).rpartition(".")[2] for module in _modules(listed)]
-        if unknown := [name for name in names if name not in _LAYERS]:
-            raise UnsupportedEncoder(
-                f"{directory.name!r} has a layer {unknown[0]!r} after its network.",
-                hint="Encoders with a network, pooling and normalisation are served.",
-            )
-    config = read_json(directory / "1_Pooling" / "config.json")
-    asked = [name for name in config if name.startswith("pooling_mode_") and config[name] is True]
-    if not asked:
-        return "mean"
-    found = [name for name, mode in _POOLINGS.items() if asked == [f"pooling_mode_{mode}"]]
-    if not found:
-        raise UnsupportedEncoder(
-            f"{directory.name!r} pools by {', '.join(asked)}.", hint="mean, cls and last are served."
-        )
-    return found[0]
-
-
-def _modules(path: Path) -> list[dict[str, Any]]:
-    found = json.loads(path.read_text(encoding="utf-8"))
-    return [module for module in found if isinstance(module, dict)]
 
 
 def position_limit(directory: Path, checkpoint: Checkpoint) -> int:

@@ -59,8 +59,11 @@ class Connection(Protocol):
         """The whole body of a request that `is_read`."""
         ...
 
-    def answer(self, status: int, headers: list[Header], body: bytes) -> bool:
-        """Send a whole answer at once, with its length added; False where that cannot be."""
+    def answer(self, status: int, headers: list[Header], body: bytes, lines: bytes) -> bool:
+        """Send a whole answer at once, with its length added; False where that cannot be.
+
+        `lines` are further headers, ready-made and known to be well-formed: each one ends with CR LF.
+        """
         ...
 
 
@@ -69,8 +72,11 @@ class WholeRequest(Protocol):
 
     def body(self) -> bytes: ...
 
-    def answer(self, status: int, headers: list[Header], body: bytes) -> bool:
-        """Answer in one go, with the length added; False where it has to be sent in the ordinary way."""
+    def answer(self, status: int, headers: list[Header], body: bytes, lines: bytes = b"") -> bool:
+        """Answer in one go, with the length added; False where it has to be sent in the ordinary way.
+
+        `lines` are further headers, as in `Connection.answer`.
+        """
         ...
 
 

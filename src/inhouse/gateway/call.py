@@ -37,7 +37,10 @@ class Endpoint(StrEnum):
     @property
     def generates(self) -> bool:
         """Whether a language model writes the answer."""
-        return self is Endpoint.CHAT or self is Endpoint.COMPLETIONS
+        return self in _GENERATING
+
+
+_GENERATING = (Endpoint.CHAT, Endpoint.COMPLETIONS)
 
 
 class Usage(msgspec.Struct):
@@ -134,6 +137,8 @@ class Call(msgspec.Struct, eq=False):
     """In the currency of the price list; None without a price."""
     headers: list[tuple[bytes, bytes]] = msgspec.field(default_factory=list)
     """Headers for the answer."""
+    lines: bytes = b""
+    """Further ones as ready-made lines, each ended by CR LF: for what would cost too much in pairs."""
     notes: dict[str, Any] = msgspec.field(default_factory=dict)
     """What a policy wants to find again when the call ends, under the policy's own name."""
     captured: list[bytes] | None = None

@@ -32,6 +32,7 @@ _PERMISSION = "chat:run"
 _PREFIX = "/v1/"
 _MODELS = "/v1/models"
 _ENDPOINTS = {f"{_PREFIX}{endpoint.value}": endpoint for endpoint in Endpoint}
+_MODERATIONS = Endpoint.MODERATIONS
 _UPLOADS = (Endpoint.TRANSCRIPTIONS, Endpoint.TRANSLATIONS)
 _SSE: list[Header] = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -133,7 +134,7 @@ class OpenAIApp:
                 kind = headers.content_type[:80].decode("latin-1")
                 raise WrongContentType(f"The body is {kind!r}.", hint="Send content-type: application/json.")
             known, fields = wire.read(endpoint, body)
-            if endpoint is Endpoint.MODERATIONS:
+            if endpoint is _MODERATIONS:
                 route = self._gateway.moderation(who)
                 return Call(who, endpoint, route.name, route, body, fields, priority=who.priority)
             call = Call(who, endpoint, known.model, self._gateway.route(who, known.model), body, fields)
@@ -204,7 +205,10 @@ class _Answer:
 
     def at_once(self, body: bytes, content_type: bytes) -> bool:
         """Answer in one go; False where the server cannot, or the client is slow."""
-        return self.asked is not None and self.asked.answer(200, [(b"content-type", content_type), *self._head()], body)
+        if self.asked is None:
+            return False
+        lines = b"" if self.call is None else self.call.lines
+        return self.asked.answer(200, [(b"content-type", content_type), *self._pairs()], body, lines)
 
     async def whole(self, body: bytes, content_type: bytes) -> None:
         head = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), *self._head()]
@@ -244,6 +248,14 @@ class _Answer:
         await self._send({"type": "http.response.start", "status": 200, "headers": [*_SSE, *self._head()]})
 
     def _head(self) -> list[Header]:
+        head = self._pairs()
+        if self.call is not None and self.call.lines:
+            head += [
+                (name, value) for name, _, value in (line.partition(b": ") for line in self.call.lines.splitlines())
+            ]
+        return head
+
+    def _pairs(self) -> list[Header]:
         head: list[Header] = [(b"x-request-id", self.request_id.encode())]
         if self.call is not None:
             head += self.call.headers

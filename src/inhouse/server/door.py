@@ -46,6 +46,7 @@ _FOR_ALL = (
     (b"cache-control", b"no-store"),
     (b"x-content-type-options", b"nosniff"),
 )
+_LINES_FOR_ALL = b"".join(b"%b: %b\r\n" % pair for pair in _FOR_ALL)
 _FOR_BROWSERS = (
     *_FOR_ALL,
     (b"referrer-policy", b"no-referrer"),
@@ -314,9 +315,9 @@ class _PlainAnswer(_Answer):
     def body(self) -> bytes:
         return self.connection.take_body()
 
-    def answer(self, status: int, headers: list[Header], body: bytes) -> bool:
+    def answer(self, status: int, headers: list[Header], body: bytes, lines: bytes = b"") -> bool:
         """False where it has to be sent in the ordinary way."""
-        if not self.connection.answer(status, [*headers, *self.headers], body):
+        if not self.connection.answer(status, headers, body, lines + _LINES_FOR_ALL):
             return False
         self.status = status
         self.is_whole = True

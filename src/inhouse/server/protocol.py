@@ -98,13 +98,16 @@ class HttpConnection(asyncio.Protocol):
         assert self._answering is not None
         return self._answering.take()
 
-    def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bool:
-        """Send a whole answer at once; False while the client still has to take what was sent before."""
+    def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes, lines: bytes = b"") -> bool:
+        """Send a whole answer at once; False while the client still has to take what was sent before.
+
+        `lines` are further headers, ready-made; nobody looks at them again.
+        """
         exchange = self._answering
-        if exchange is None or exchange.is_started or self._stuck_at is not math.inf:
+        if exchange is None or not exchange.may_answer(status) or self._stuck_at is not math.inf:
             return False
         if not self.has_left:
-            exchange.answer(status, headers, body)
+            exchange.answer(status, headers, body, lines)
         return True
 
     def write(self, data: bytes) -> None:
@@ -404,25 +407,24 @@ class Exchange:
         self._connection.resume_reading()
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    def may_answer(self, status: int) -> bool:
+        """Whether an answer with a body can be sent at once."""
+        return not self.is_started and self._scope["method"] != "HEAD" and status not in _NO_BODY
+
+    def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes, lines: bytes) -> None:
         """The same as the two messages of a whole answer, which leave in one piece. The length is added here."""
-        if self._scope["method"] == "HEAD" or status in _NO_BODY:
-            headers = [(b"content-length", b"%d" % len(body)), *headers]
-            self._start({"type": "http.response.start", "status": status, "headers": headers})
-            self._continue({"type": "http.response.body", "body": body})
-            return
         self.is_started = self.is_complete = True
         connection = self._connection
-        lines = [*connection.state.default_headers, *headers]
-        head = b"\r\n".join(map(b": ".join, lines))
-        _check_lines(head, len(lines) - 1)
+        pairs = [*connection.state.default_headers, *headers, (b"content-length", b"%d" % len(body))]
+        head = b"\r\n".join(map(b": ".join, pairs))
+        _check_lines(head, len(pairs) - 1)
         connection.write(
-            b"%b%b\r\ncontent-length: %d%b\r\n\r\n%b"
+            b"%b%b\r\n%b%b\r\n%b"
             % (
                 _STATUS.get(status) or b"HTTP/1.1 %d \r\n" % status,
                 head,
-                len(body),
-                b"" if self.keep_alive else b"\r\nconnection: close",
+                lines,
+                b"" if self.keep_alive else b"connection: close\r\n",
                 body,
             )
         )

@@ -70,8 +70,8 @@ class Journal:
     def put(self, call: Call, outcome: Outcome) -> None:
         """Take a call that has ended. Never waits."""
         size = len(call.body)
-        if call.captured:
-            size += sum(map(len, call.captured))
+        for part in call.captured or ():
+            size += len(part)
         if self._came_bytes - self._went_bytes + size > self._max_bytes:
             self._put_slim(call, outcome)
         elif len(self._entries) < _MAX_ROWS:

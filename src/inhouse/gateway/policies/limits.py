@@ -18,6 +18,7 @@ _NOTE = "limits"
 _PENDING = "limits waiting"
 _MINUTE = 60.0
 _NOISE = 1e-9
+_TOLD = b"x-ratelimit-limit-*: %d\r\nx-ratelimit-remaining-*: %%d\r\nx-ratelimit-reset-*: %%b\r\n"
 
 
 class TooManyRequests(LimitExceeded):
@@ -70,11 +71,11 @@ class _Bucket:
         "request_rate",
         "requests",
         "requests_max",
-        "requests_max_header",
+        "requests_told",
         "token_rate",
         "tokens",
         "tokens_max",
-        "tokens_max_header",
+        "tokens_told",
     )
 
     def __init__(self, rule: Limit, now: float) -> None:
@@ -88,8 +89,8 @@ class _Bucket:
         self.token_rate = (rule.tokens_per_minute or 0) / _MINUTE
         self.requests_max = max(1.0, self.request_rate * rule.burst_s)
         self.tokens_max = max(1.0, self.token_rate * rule.burst_s)
-        self.requests_max_header = (b"x-ratelimit-limit-requests", b"%d" % self.requests_max)
-        self.tokens_max_header = (b"x-ratelimit-limit-tokens", b"%d" % self.tokens_max)
+        self.requests_told = _TOLD.replace(b"*", b"requests") % self.requests_max
+        self.tokens_told = _TOLD.replace(b"*", b"tokens") % self.tokens_max
 
     def leak(self, now: float) -> None:
         passed = now - self._at
@@ -220,18 +221,10 @@ def _tell(call: Call, buckets: tuple[_Bucket, ...]) -> None:
         for_tokens = min(buckets, key=_tokens_left)
     if rate := for_requests.request_rate:
         left = int(for_requests.requests_max - for_requests.requests)
-        call.headers += (
-            for_requests.requests_max_header,
-            (b"x-ratelimit-remaining-requests", b"%d" % left if left > 0 else b"0"),
-            (b"x-ratelimit-reset-requests", _span(int(for_requests.requests / rate + 0.999))),
-        )
+        call.lines += for_requests.requests_told % (max(left, 0), _span(int(for_requests.requests / rate + 0.999)))
     if rate := for_tokens.token_rate:
         left = int(for_tokens.tokens_max - for_tokens.tokens)
-        call.headers += (
-            for_tokens.tokens_max_header,
-            (b"x-ratelimit-remaining-tokens", b"%d" % left if left > 0 else b"0"),
-            (b"x-ratelimit-reset-tokens", _span(int(for_tokens.tokens / rate + 0.999))),
-        )
+        call.lines += for_tokens.tokens_told % (max(left, 0), _span(int(for_tokens.tokens / rate + 0.999)))
 
 
 def _requests_left(bucket: _Bucket) -> float:

@@ -91,6 +91,7 @@ class Shadow(Policy[ShadowSettings]):
             call,
             fields=dict(call.fields),
             headers=[],
+            lines=b"",
             notes={},
             captured=None,
             usage=None,

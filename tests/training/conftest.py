@@ -11,6 +11,7 @@ from inhouse.core.jobs import Jobs
 from inhouse.core.principal import Principal
 from inhouse.data.datasets import Datasets
 from inhouse.models.registry import ModelRegistry
+from inhouse.training.jobs import Terms
 from inhouse.training.runs import Runs
 from inhouse.training.spec import DATASET, SPEC, Spec
 
@@ -68,7 +69,9 @@ def start_runs(sqlite: Database, blobs: Blobs, tmp_path: Path) -> Iterator[Calla
         stop()
         jobs = Jobs(f"sqlite:///{tmp_path / 'jobs.db'}", poll_s=0.05)
         models = ModelRegistry(sqlite, blobs, tmp_path / "cache")
-        runs = Runs(sqlite, jobs, Datasets(sqlite, blobs), models, tmp_path / "runs", threads=1)
+        runs = Runs(
+            sqlite, jobs, Datasets(sqlite, blobs), models, tmp_path / "runs", terms=Terms(threads=1), concurrency=1
+        )
         jobs.launch()
         runs.recover()
         closing.extend([runs.close, jobs.close])

@@ -26,6 +26,26 @@ class Serving(BaseModel):
     default_model: str = Field(default="", description="The model behind POST /predict without a name.")
 
 
+class Training(BaseModel):
+    concurrency: int = Field(default=1, ge=1, le=64, description="Runs that train at the same time.")
+    threads: int = Field(default=2, ge=1, le=256, description="Threads of a run, shared by its processes.")
+    executor: str = Field(default="local", max_length=64, description="Where runs are trained.")
+    checkpoint_every_s: float = Field(
+        default=10.0, ge=0, description="Seconds between checkpoints; saving never takes over a twentieth of the time."
+    )
+    keep_checkpoints: int = Field(
+        default=2, ge=1, le=100, description="Newest checkpoints kept of a run; each holds its best weights as well."
+    )
+    checkpoint_copy: str = Field(
+        default="", description="A second place for checkpoints: a directory, or an fsspec URL such as s3://bucket/dir."
+    )
+    keep_after_success: bool = Field(default=False, description="Keep the checkpoints of runs that succeeded.")
+    tensorboard: bool = Field(default=True, description="Write curves for TensorBoard beside each run.")
+    mlflow_url: str = Field(default="", description="Also log runs to this MLflow server, such as http://host:5000.")
+    mlflow_token: SecretStr = Field(default=SecretStr(""), description="Its access token, if it wants one.")
+    mlflow_experiment: str = Field(default="inhouse", min_length=1, description="The experiment there.")
+
+
 class LanguageModel(BaseModel):
     """An OpenAI-compatible endpoint connected by configuration."""
 
@@ -93,6 +113,7 @@ class Settings(BaseSettings):
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least level logged.")
     max_upload_mb: int = Field(default=100, ge=1, description="Largest upload.")
     serving: Serving = Serving()
+    training: Training = Training()
     llm: LanguageModel = LanguageModel()
     gateway: Gateway = Gateway()
     language_models: dict[str, LocalModel] = Field(default={}, description="Models that this server runs, by name.")

@@ -23,6 +23,7 @@ from inhouse.core.principal import Principal
 from inhouse.core.secrets import Secrets
 from inhouse.core.settings import SETTINGS_FILE, Settings, load_settings
 from inhouse.core.settings import Gateway as GatewaySettings
+from inhouse.core.settings import Training as TrainingSettings
 from inhouse.data.datasets import Datasets
 from inhouse.data.examples import Example
 from inhouse.data.labelling.queues import Queues
@@ -42,7 +43,10 @@ from inhouse.serving.language_models import LanguageModels
 from inhouse.serving.lm.piece import Encoder
 from inhouse.serving.pool import Pool
 from inhouse.serving.predictor import Predictor
+from inhouse.training.jobs import Terms
+from inhouse.training.mlflow import Mlflow
 from inhouse.training.runs import Runs
+from inhouse.training.versions.versions import Versions
 from inhouse.workflow.context import Services
 from inhouse.workflow.engine import Engine
 from inhouse.workflow.traces import Traces
@@ -136,6 +140,7 @@ class House:
     label_queues: Queues
     registry: ModelRegistry
     runs: Runs
+    versions: Versions
     deployments: Deployments
     pool: Pool
     predictor: Predictor
@@ -224,7 +229,16 @@ def _join(settings: Settings, db: Database, closing: AsyncExitStack) -> House:
     traces = Traces(db)
     services = Services(predictor=predictor, retriever=knowledge, chat=gateway)
     workflows = Workflows(db, Engine(services), traces, changed=lambda: bus.publish("workflows"))
-    runs = Runs(db, jobs, datasets, registry, home / "runs")
+    runs = Runs(
+        db,
+        jobs,
+        datasets,
+        registry,
+        home / "runs",
+        terms=_training_terms(settings.training),
+        concurrency=settings.training.concurrency,
+    )
+    versions = Versions(registry, jobs, datasets, blobs, home / "versions")
     apps = Apps(db, workflows, changed=lambda: bus.publish("apps"))
     conversations = Conversations(db)
     feedbacks = Feedbacks(db, conversations)
@@ -249,6 +263,7 @@ def _join(settings: Settings, db: Database, closing: AsyncExitStack) -> House:
         label_queues=Queues(db, datasets, _Guesser(predictor)),
         registry=registry,
         runs=runs,
+        versions=versions,
         deployments=deployments,
         pool=pool,
         predictor=predictor,
@@ -266,6 +281,23 @@ def _join(settings: Settings, db: Database, closing: AsyncExitStack) -> House:
         conversations=conversations,
         feedbacks=feedbacks,
         loop=loop,
+    )
+
+
+def _training_terms(settings: TrainingSettings) -> Terms:
+    mlflow = None
+    if settings.mlflow_url:
+        token = settings.mlflow_token.get_secret_value()
+        mlflow = Mlflow(settings.mlflow_url, experiment=settings.mlflow_experiment, token=token)
+    return Terms(
+        executor=settings.executor,
+        threads=settings.threads,
+        checkpoint_every_s=settings.checkpoint_every_s,
+        keep_checkpoints=settings.keep_checkpoints,
+        checkpoint_copy=settings.checkpoint_copy,
+        keep_after_success=settings.keep_after_success,
+        tensorboard=settings.tensorboard,
+        mlflow=mlflow,
     )
 
 
@@ -292,6 +324,7 @@ async def _start(house: House, closing: AsyncExitStack) -> None:
     closing.callback(house.conversations.close)
     closing.push_async_callback(asyncio.to_thread, house.jobs.close)
     closing.callback(house.runs.close)
+    closing.push_async_callback(asyncio.to_thread, house.versions.close)
     await asyncio.to_thread(house.jobs.launch)
     await asyncio.to_thread(house.knowledge.recover)
     await asyncio.to_thread(house.runs.recover)

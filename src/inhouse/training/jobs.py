@@ -1,13 +1,14 @@
 """The durable job behind a run: export the rows, let a child process train, register what it made."""
 
 import json
-import subprocess
-import threading
+import logging
+import shutil
 from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from inhouse.core.children import python, spawn
 from inhouse.core.db import Database
 from inhouse.core.errors import InhouseError, Unavailable
 from inhouse.core.events import EventLog
@@ -16,20 +17,19 @@ from inhouse.core.jobs import JobContext, JsonDict
 from inhouse.core.principal import Principal
 from inhouse.training import store
 from inhouse.training.child import FINISHED, STOPPED
+from inhouse.training.executor import TrainingInterrupted, executors
+from inhouse.training.mirror import Mirror, MirrorAway
+from inhouse.training.mlflow import Mlflow
 from inhouse.training.sealed import MANIFEST
-from inhouse.training.spec import ARTIFACT, DATASET, EVENTS, LOG, SPEC, Spec
+from inhouse.training.spec import ARTIFACT, CHECKPOINTS, DATASET, EVENTS, SPEC, Spec
 from inhouse.training.store import Run
 
 TRAIN = "training.run"
-LIVES = 3
+_log = logging.getLogger(__name__)
 
 
 class TrainingFailed(Unavailable):
     """The training process ended without a model; what it had reached is kept."""
-
-
-class TrainingInterrupted(Unavailable):
-    """The server is stopping; the run goes on when it is back."""
 
 
 class Version(Protocol):
@@ -65,6 +65,20 @@ class ModelShelf(Protocol):
     ) -> Version: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How runs are carried out here. `threads` are shared by the processes of a run."""
+
+    executor: str = "local"
+    threads: int = 2
+    checkpoint_every_s: float = 10.0
+    keep_checkpoints: int = 2
+    checkpoint_copy: str = ""
+    keep_after_success: bool = False
+    tensorboard: bool = True
+    mlflow: Mlflow | None = None
+
+
 def job_id(run: Run) -> str:
     """One job per attempt, however often it is submitted."""
     return f"{run.id}.{run.attempt}"
@@ -74,21 +88,18 @@ class Training:
     """Runs trainings. After a crash the job starts over, and the child process goes on from its checkpoint."""
 
     def __init__(
-        self, db: Database, datasets: DatasetExport, models: ModelShelf, directory: Path, *, threads: int
+        self, db: Database, datasets: DatasetExport, models: ModelShelf, directory: Path, terms: Terms
     ) -> None:
         self._db = db
         self._datasets = datasets
         self._models = models
         self._directory = directory
-        self._threads = threads
-        self._children: set[subprocess.Popen[bytes]] = set()
-        self._closing = threading.Event()
+        self._terms = terms
+        self._executor = executors[terms.executor]()
 
     def close(self) -> None:
         """End the children; their runs stay as they are, to go on after the next start."""
-        self._closing.set()
-        for child in list(self._children):
-            child.kill()
+        self._executor.close()
 
     def run(self, _context: JobContext, arguments: JsonDict) -> JsonDict | None:
         principal = Principal.system(arguments["workspace_id"])
@@ -119,9 +130,11 @@ class Training:
             "dataset": f"{run.dataset}@v{run.dataset_version}",
             "dataset_digest": version.digest,
         }
-        spec = Spec(recipe=run.recipe, config=run.config, seed=run.seed, threads=self._threads, lineage=lineage)
+        spec = self._spec(run, lineage)
         (directory / SPEC).write_text(spec.model_dump_json(indent=1), encoding="utf-8")
-        code = self._run_child(directory)
+        mlflow = self._terms.mlflow
+        with mlflow.following(run, directory) if mlflow else nullcontext():
+            code = self._executor.run(directory, spec)
         if code == STOPPED:
             return {"status": "stopped"}
         if code != FINISHED:
@@ -129,24 +142,33 @@ class Training:
         manifest = json.loads((directory / ARTIFACT / MANIFEST).read_bytes())
         about = {key: manifest[key] for key in ("kind", "metrics", "lineage")}
         model = self._models.register(principal, run.model, directory / ARTIFACT, **about)
+        if not self._terms.keep_after_success:
+            self._clear(directory)
         return {"status": "succeeded", "metrics": manifest["metrics"], "model_version": model.number}
 
-    def _run_child(self, directory: Path) -> int:
-        """Return the child's exit code. One that was killed, as for want of memory, is given another life."""
-        code = 0
-        for _ in range(LIVES):
-            with (directory / LOG).open("ab") as log:
-                child = spawn(python("inhouse.training.child", str(directory / SPEC)), stdout=log, stderr=log)
-            self._children.add(child)
-            if self._closing.is_set():
-                child.kill()
-            code = child.wait()
-            self._children.discard(child)
-            if self._closing.is_set():
-                raise TrainingInterrupted("The server is stopping.", hint="The run goes on when it is back.")
-            if code >= 0:
-                break
-        return code
+    def _clear(self, directory: Path) -> None:
+        """Remove the checkpoints, here and in their second place; the events stay, and the curves."""
+        shutil.rmtree(directory / CHECKPOINTS, ignore_errors=True)
+        if self._terms.checkpoint_copy:
+            try:
+                Mirror(self._terms.checkpoint_copy, directory.name).clear()
+            except MirrorAway as error:
+                _log.warning("The copied checkpoints of %s are still there: %s", directory.name, error)
+
+    def _spec(self, run: Run, lineage: dict[str, Any]) -> Spec:
+        terms = self._terms
+        return Spec(
+            recipe=run.recipe,
+            config=run.config,
+            seed=run.seed,
+            threads=max(1, terms.threads // run.processes),
+            processes=run.processes,
+            checkpoint_every_s=terms.checkpoint_every_s,
+            keep_checkpoints=terms.keep_checkpoints,
+            checkpoint_copy=terms.checkpoint_copy,
+            tensorboard=terms.tensorboard,
+            lineage=lineage,
+        )
 
     def _end(self, run: Run, **changes: Any) -> None:
         with self._db.write() as conn:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, cast
@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from inhouse.core.errors import Conflict
 from inhouse.training import memory
 from inhouse.training.average import Average
-from inhouse.training.checkpoint import Checkpoints
+from inhouse.training.checkpoint import Checkpoint, Checkpoints
 from inhouse.training.gradients import Gradients
+from inhouse.training.mirror import MirrorAway
 from inhouse.training.optimizer import AdamW
 from inhouse.training.pace import Pace
 from inhouse.training.ranks import Ranks, own_device
@@ -207,18 +208,32 @@ class Loop(Generic[ItemType]):
             "rng": self._random_states(),
         }
         if self._ranks.is_first:
-            try:
-                self._checkpoints.save(progress.step, asdict(progress), tensors)
-            except (OSError, SafetensorError) as error:
-                self._emit("warning", step=progress.step, message=f"The checkpoint could not be written: {error}.")
-            else:
-                self._emit("checkpoint", step=progress.step)
+            self._save_here(tensors)
         self._saved_at = time.monotonic()
         self._save_took = self._saved_at - started
 
+    def _save_here(self, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
+        step = self._progress.step
+        try:
+            self._checkpoints.save(step, asdict(self._progress), tensors)
+        except (OSError, SafetensorError) as error:
+            self._emit("warning", step=step, message=f"The checkpoint could not be written: {error}.")
+            return
+        self._emit("checkpoint", step=step)
+        try:
+            self._checkpoints.copy()
+        except MirrorAway as error:
+            self._emit("warning", step=step, message=f"The checkpoint could not be copied. {error.message}")
+
+    def _newest(self) -> Checkpoint | None:
+        """The first rank may have to fetch it from afar; the others then find it here."""
+        newest = self._checkpoints.newest() if self._ranks.is_first else None
+        self._ranks.told(0)
+        return newest if self._ranks.is_first else self._checkpoints.newest()
+
     def _restore(self) -> int | None:
         """Take over the newest checkpoint and return its step; None without one."""
-        checkpoint = self._checkpoints.newest()
+        checkpoint = self._newest()
         if checkpoint is None:
             return None
         best = checkpoint.state["best"]

@@ -12,7 +12,7 @@ from inhouse.core.jobs import Jobs, UnknownJob
 from inhouse.core.principal import Principal
 from inhouse.models.registry import check_name
 from inhouse.training import store
-from inhouse.training.jobs import TRAIN, DatasetExport, ModelShelf, Training, job_id
+from inhouse.training.jobs import TRAIN, DatasetExport, ModelShelf, Terms, Training, job_id
 from inhouse.training.recipe import configure
 from inhouse.training.spec import EVENTS, STOP
 from inhouse.training.store import Run
@@ -41,14 +41,14 @@ class Runs:
         models: ModelShelf,
         directory: Path,
         *,
-        threads: int = 2,
+        terms: Terms = Terms(),
         concurrency: int = 1,
     ) -> None:
         self.db = db
         self._jobs = jobs
         self._datasets = datasets
         self._directory = directory
-        self._training = Training(db, datasets, models, directory, threads=threads)
+        self._training = Training(db, datasets, models, directory, terms)
         jobs.register(TRAIN, self._training.run, concurrency=concurrency)
 
     def recover(self) -> None:
@@ -73,8 +73,12 @@ class Runs:
         version: int | None = None,
         config: Mapping[str, Any] | None = None,
         seed: int = 0,
+        processes: int = 1,
     ) -> Run:
-        """Queue a run after checking its settings; the latest version of the dataset by default."""
+        """Queue a run after checking its settings; the latest version of the dataset by default.
+
+        Several `processes` share each batch, on a GPU each where there are any.
+        """
         configure(recipe, dict(config or {}))
         check_name(model)
         run = Run(
@@ -88,6 +92,7 @@ class Runs:
             dataset_version=self._datasets.get(principal, dataset, version).number,
             model=model,
             seed=seed,
+            processes=processes,
         )
         with self.db.write() as conn:
             store.insert_run(conn, run)

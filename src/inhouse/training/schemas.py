@@ -34,6 +34,7 @@ class NewRun(BaseModel):
     model: str = Field(min_length=1, max_length=120)
     config: dict[str, Any] = Field(default_factory=dict)
     seed: int = Field(default=0, ge=0, lt=2**31)
+    processes: int = Field(default=1, ge=1, le=64, description="How many share each batch, on a GPU each if there are.")
 
 
 class RunOut(BaseModel):

@@ -1,0 +1,1 @@
+"""Executors, one file each: where runs are trained."""

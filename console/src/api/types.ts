@@ -604,3 +604,66 @@ export interface LanguageModelList extends Items<LanguageModel> {
   /** What could run models, and what to do before it can be used: empty where nothing. */
   runtimes: { name: string; missing: string }[]
 }
+
+/** What an annotator says of a row: the one field that the queue's form asks for. */
+export interface LabelAnswer {
+  label?: string
+  labels?: string[]
+  spans?: { start: number; end: number; label: string }[]
+  score?: number
+  choice?: string
+  good?: boolean
+  text?: string
+}
+
+export interface LabelQueue {
+  id: string
+  name: string
+  dataset: string
+  form: 'text' | 'spans' | 'pair' | 'preference' | 'rating' | 'chat'
+  labels: string[]
+  multiple: boolean
+  guidelines: string
+  model: string
+  annotators: number
+  status: string
+  created_at: number
+  counts: Record<string, number>
+}
+
+export interface LabelTask {
+  id: string
+  text: string
+  content: Record<string, unknown>
+  status: string
+  uncertainty: number
+  prediction: { answer: LabelAnswer; score: number; model: string } | null
+  final: LabelAnswer | null
+  answers: { user_id: string; answer: LabelAnswer; seconds: number }[]
+}
+
+export interface NextLabelTask {
+  task: LabelTask | null
+  open: number
+}
+
+export interface LabelProgress {
+  open: number
+  review: number
+  done: number
+  taken: number
+  guessed: number
+  annotators: Record<string, number>
+  agreement: number | null
+  alpha: number | null
+  span_f1: number | null
+  model_agreement: number | null
+  median_seconds: number | null
+}
+
+export interface TakenLabels {
+  version: DatasetVersion | null
+  taken: number
+  nothing_to_learn: number
+  held_out: number
+}

@@ -1,0 +1,26 @@
+export interface Rows {
+  rows: object[]
+  /** The first line that is no JSON object, counted from 1; 0 when all are. */
+  wrong: number
+}
+
+/** What somebody typed, one row a line: plain texts, or JSON for rows that are more than a text. */
+export function rowsOf(lines: string, isPlain: boolean): Rows {
+  const rows: object[] = []
+  for (const [index, line] of lines.split('\n').entries()) {
+    if (!line.trim()) continue
+    const row = isPlain ? { text: line.trim() } : parsed(line)
+    if (!row) return { rows, wrong: index + 1 }
+    rows.push(row)
+  }
+  return { rows, wrong: 0 }
+}
+
+function parsed(line: string): object | undefined {
+  try {
+    const row: unknown = JSON.parse(line)
+    return typeof row === 'object' && row !== null && !Array.isArray(row) ? row : undefined
+  } catch {
+    return undefined
+  }
+}

@@ -21,8 +21,6 @@ from inhouse.models.schemas import (
     ModelSummary,
     ModelVersionOut,
     Pointer,
-    VariantList,
-    VariantOut,
 )
 
 Answering = Callable[[Principal, str], Collection[int]]
@@ -98,11 +96,6 @@ def router(registry: ModelRegistry, answering: Answering = lambda who, name: ())
         version = registry.get(who, name, number)
         files = registry.manifest(who, name, number)["files"]
         return Lineage(reference=version.reference, lineage=version.lineage, files=files)
-
-    @routes.get("/{name}/versions/{number}/variants")
-    def list_variants(name: str, number: int, who: Annotated[Principal, permit("model:read")]) -> VariantList:
-        """The formats that the version was exported to, with what was measured of each."""
-        return VariantList(items=[VariantOut.of(one) for one in registry.variants(who, name, number)])
 
     @routes.get("/{name}/versions/{number}/evaluations")
     def list_evaluations(name: str, number: int, who: Annotated[Principal, permit("model:read")]) -> EvaluationList:

@@ -36,6 +36,7 @@ from inhouse.serving import api as serving_api
 from inhouse.serving.asgi import PredictApp
 from inhouse.serving.lm import api as language_models_api
 from inhouse.training import api as training_api
+from inhouse.training.versions import api as versions_api
 from inhouse.workflow import api as workflow_api
 
 PORTS_TRIED = 50
@@ -69,7 +70,13 @@ def create_app(house: House) -> Door:
         },
         house.identity,
         hosts=frozenset(host.lower() for host in hosts),
-        limits={"/api/v1/datasets": upload, "/api/v1/knowledge": upload, "/v1": MEDIA_LIMIT, "": JSON_LIMIT},
+        limits={
+            "/api/v1/datasets": upload,
+            "/api/v1/models": upload,
+            "/api/v1/knowledge": upload,
+            "/v1": MEDIA_LIMIT,
+            "": JSON_LIMIT,
+        },
         renderers={"/v1": _as_openai},
         data_planes=frozenset({"/v1", "/predict", "/health"}),
     )
@@ -99,6 +106,7 @@ def routers(house: House) -> list[APIRouter]:
         labelling_api.router(house.label_queues),
         training_api.router(house.runs),
         models_api.router(house.registry, house.deployments.answering),
+        versions_api.router(house.versions),
         serving_api.router(house.deployments, house.predictor),
         gateway_api.router(house.gateway),
         gateway_api.management(house.gateway, house.configuration, house.prompts, house.ledger),

@@ -1,9 +1,14 @@
+import gc
+import weakref
+from types import SimpleNamespace
+from typing import Any
+
 import httpx
 import pytest
 
 from inhouse.access import keys
 from inhouse.access.api import COOKIE
-from inhouse.core.asgi import Message, Receive, Scope, Send
+from inhouse.core.asgi import CONNECTION, WHOLE, Message, Receive, Scope, Send
 from inhouse.core.principal import Principal
 from inhouse.server.door import Door
 
@@ -140,3 +145,34 @@ async def test_websockets_are_not_accepted() -> None:
     await door({"type": "websocket"}, receive, send)
 
     assert sent == []
+
+
+async def test_a_request_that_is_answered_at_once_leaves_nothing_to_the_collector() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope[WHOLE].answer(200, [], b"")
+
+    class Exchange:
+        scope: Scope
+
+        async def send(self, message: Message) -> None: ...
+
+    connection: Any = SimpleNamespace(is_read=True, known=(b"", b""), answer=lambda *_: True)
+    exchange = Exchange()
+    headers = [(b"host", b"localhost"), (b"content-length", b"0")]
+    exchange.scope = {"type": "http", "path": "/v1/x", "method": "POST", "headers": headers, CONNECTION: connection}
+    door = Door(
+        {"": missing, "/v1": app},
+        KnownCallers(),
+        hosts=frozenset({"localhost"}),
+        limits={"": 100},
+        data_planes=frozenset({"/v1"}),
+    )
+    gc.disable()
+    try:
+        await door(exchange.scope, exchange.send, exchange.send)  # pyright: ignore[reportArgumentType]
+        seen = weakref.ref(exchange)
+        del exchange
+
+        assert seen() is None
+    finally:
+        gc.enable()

@@ -213,6 +213,7 @@ class Door:
                 error = unexpected(request_id)
             await area.render(error, request_id)(scope, receive, answer)
         finally:
+            scope.pop(WHOLE, None)  # it leads back to the scope: the collector would have to find that out
             TRAFFIC.in_flight -= 1
             area.count(answer.status, time.perf_counter() - started)
 

@@ -23,8 +23,8 @@ class Pretrained(Network):
         self.model = model
         self._tokenizer = tokenizer
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        return self.model(input_ids=input_ids, attention_mask=attention_mask).logits
+    def forward(self, *tensors: Tensor) -> Tensor:
+        return self.model(**dict(zip(self.inputs, tensors, strict=True))).logits
 
     def config(self) -> dict[str, Any]:
         return {**self.model.config.to_dict(), "architectures": [type(self.model).__name__]}

@@ -105,7 +105,8 @@ class _Layer(nn.Module):
 def open_tagger(base: str, tags: Sequence[str], *, max_length: int) -> tuple[EncoderTagger, Tokenizer, int]:
     """Return an encoder with a new head for these tags, its tokenizer, and how many tokens it reads."""
     model, tokenizer = open_with_head(AutoModelForTokenClassification, base, labels=len(tags))
-    return EncoderTagger(model, tokenizer, tags), tokenizer.backend_tokenizer, longest_of(model, tokenizer, max_length)
+    tokenizer.model_max_length = longest_of(model, tokenizer, max_length)
+    return EncoderTagger(model, tokenizer, tags), tokenizer.backend_tokenizer, tokenizer.model_max_length
 
 
 def tagging_tokenizer(texts: Iterable[str]) -> Tokenizer:

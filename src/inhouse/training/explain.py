@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from inhouse.core.errors import Invalid
 from inhouse.training.networks.network import encode
-from inhouse.training.networks.open import Headed, Opened
+from inhouse.training.networks.open import Opened
+from inhouse.training.networks.pretrained import Pretrained
 from inhouse.training.networks.text_classifier import TextClassifier
 
 KINDS = ("classify", "rerank")
@@ -165,7 +166,7 @@ def _embeddings(opened: Opened) -> nn.Embedding:
     network = opened.network
     if isinstance(network, TextClassifier):
         return network.vectors
-    inner: Any = network.model if isinstance(network, Headed) else getattr(network, "encoder", None)
+    inner: Any = network.model if isinstance(network, Pretrained) else getattr(network, "encoder", None)
     found = inner.get_input_embeddings() if inner is not None else None
     if not isinstance(found, nn.Embedding):
         raise NotExplainable(f"A network of the type {type(network).__name__} cannot be explained.")

@@ -112,7 +112,7 @@ def _shapes(network: Network, batch: Any, length: Any) -> Any:
     shape = {0: batch, 1: length}
     parameters = inspect.signature(network.forward).parameters.values()
     if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
-        return tuple([shape] * len(network.inputs) for _ in range(1))
+        return (tuple(shape for _ in network.inputs),)
     return tuple(shape for _ in network.inputs)
 
 

@@ -45,10 +45,13 @@ class Model:
             return [{"score": float(chance)} for chance in 1 / (1 + np.exp(-outputs[:, 0]))]
         if kind != "classify":
             raise SystemExit(f"Models of the kind {kind!r} need the server.")
+        settings = self.about.get("settings", {})
         logits = outputs.astype(np.float64) / self.about.get("temperature", 1.0)
-        powers = np.exp(logits - logits.max(-1, keepdims=True))
-        is_multi = self.about.get("settings", {}).get("multi_label", False)
-        scores = 1 / (1 + np.exp(-logits)) if is_multi else powers / powers.sum(-1, keepdims=True)
+        unknown = settings.get("unknown_logit", -np.inf)  # of "none of these", which takes its share
+        peak = np.maximum(logits.max(-1, keepdims=True), unknown)
+        powers, rest = np.exp(logits - peak), np.exp(unknown - peak)
+        each = 1 / (1 + np.exp(-logits))
+        scores = each if settings.get("multi_label") else powers / (powers.sum(-1, keepdims=True) + rest)
         return [{"scores": dict(zip(labels, row, strict=True))} for row in scores.tolist()]
 
 

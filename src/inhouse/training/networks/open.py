@@ -1,7 +1,7 @@
 """From the directory of a model version back to the network that was trained."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,24 +16,27 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     PreTrainedModel,
+    PreTrainedTokenizerFast,
 )
 
 from inhouse.core.errors import Invalid
-from inhouse.training.networks.encoder_classifier import EncoderClassifier
+from inhouse.models.language.pooling import read_pooling
+from inhouse.training.networks.encoder_classifier import SETTINGS, EncoderClassifier
 from inhouse.training.networks.network import Network
+from inhouse.training.networks.pair_scorer import MODEL_TYPE as PAIR_SCORER
+from inhouse.training.networks.pair_scorer import CharacterPairScorer, EncoderPairScorer, SegmentedPairScorer
+from inhouse.training.networks.pretrained import Pretrained
 from inhouse.training.networks.text_classifier import MODEL_TYPE as TEXT_CLASSIFIER
 from inhouse.training.networks.text_classifier import TextClassifier
+from inhouse.training.networks.text_encoder import MODEL_TYPE as TEXT_ENCODER
+from inhouse.training.networks.text_encoder import PooledEncoder, TextEncoder
 from inhouse.training.networks.token_tagger import MODEL_TYPE as CHARACTER_TAGGER
-from inhouse.training.networks.token_tagger import CharacterTagger
+from inhouse.training.networks.token_tagger import CharacterTagger, EncoderTagger
 
 WEIGHTS, CONFIG, TOKENIZER, MANIFEST = "model.safetensors", "config.json", "tokenizer.json", "manifest.json"
-
-_NOT_SETTINGS = ("id2label", "label2id", "num_labels", "transformers_version", "architectures", "dtype")
+_NOT_SETTINGS = ("id2label", "label2id", "num_labels", "transformers_version", "architectures", "dtype", SETTINGS)
 
 Tensors = Mapping[str, Tensor]
-Config = Mapping[str, Any]
-Restore = Callable[[Config, Config, Tensors], Network]
-"""Makes a network of config.json, the manifest and the weights."""
 
 
 class NotReopenable(Invalid):
@@ -49,24 +52,32 @@ class Opened:
     manifest: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """What a version's directory says of its network."""
+
+    directory: Path
+    manifest: dict[str, Any]
+    config: dict[str, Any]
+    tensors: Tensors
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return self.manifest.get("settings", {})
+
+
 def open_network(directory: Path) -> Opened:
     """Rebuild the network of a `classify`, `tag`, `embed` or `rerank` version from its files."""
     manifest = json.loads((directory / MANIFEST).read_bytes())
-    missing = sorted(name for name in (WEIGHTS, CONFIG, TOKENIZER) if not (directory / name).is_file())
+    missing = [name for name in (WEIGHTS, CONFIG, TOKENIZER) if not (directory / name).is_file()]
     if missing:
-        raise NotReopenable(f"A {manifest.get('kind')!r} version without {missing[0]} has no network to open.")
-    config = json.loads((directory / CONFIG).read_bytes())
+        raise NotReopenable(f"A {manifest['kind']!r} version without {missing[0]} has no network to open.")
     tensors = {name: tensor.float() for name, tensor in load_file(directory / WEIGHTS).items()}
-    restore = _OWN.get(config.get("model_type", ""))
-    if restore is None and "head.weight" in tensors:
-        restore = _ON_ENCODERS.get(manifest["kind"])
-    if restore is None and manifest["kind"] in _HEADS:
-        restore = _headed
+    files = _Files(directory, manifest, json.loads((directory / CONFIG).read_bytes()), tensors)
+    restore = _OWN.get(files.config.get("model_type", "")) or _ON_ENCODERS.get(manifest["kind"])
     if restore is None:
-        raise NotReopenable(
-            f"There is no network for a {manifest['kind']!r} version of the type {config.get('model_type')!r}."
-        )
-    network = restore(config, manifest, tensors)
+        raise NotReopenable(f"There is no network for a version of the kind {manifest['kind']!r}.")
+    network = restore(files)
     network.eval()
     return Opened(network, open_tokenizer(directory), manifest)
 
@@ -82,85 +93,98 @@ def open_tokenizer(directory: Path) -> Tokenizer:
     return tokenizer
 
 
-def _text_classifier(config: Config, manifest: Config, tensors: Tensors) -> Network:
-    network = TextClassifier(
-        len(manifest["labels"]),
-        longest=config["longest"],
-        buckets=config["buckets"],
-        dimensions=config["dimensions"],
-        dropout=0.0,
+def _text_classifier(files: _Files) -> Network:
+    return _filled(
+        TextClassifier(len(files.manifest["labels"]), **_sizes(files, "longest", "buckets", "dimensions")), files
     )
-    network.load_state_dict(dict(tensors))
+
+
+def _text_encoder(files: _Files) -> Network:
+    return _filled(TextEncoder(**_sizes(files, "longest", "buckets", "dimensions")), files)
+
+
+def _character_tagger(files: _Files) -> Network:
+    sizes = _sizes(files, "characters", "dimensions", "buckets")
+    return _filled(CharacterTagger(len(files.settings["tags"]), **sizes), files)
+
+
+def _pair_scorer(files: _Files) -> Network:
+    return _filled(CharacterPairScorer(**_sizes(files, "buckets", "vectors", "dimensions")), files)
+
+
+def _classifier(files: _Files) -> Network:
+    """Our head on the mean of an encoder, or that of transformers, as an imported directory has it."""
+    if "head.weight" not in files.tensors:
+        return Pretrained(
+            _headed(files, AutoModelForSequenceClassification, len(files.manifest["labels"])), _reader(files)
+        )
+    pooling = files.config.get(SETTINGS, {}).get("pooling", "mean")
+    encoder = _encoder(files)
+    encoder.load_state_dict(_part(files.tensors, encoder.base_model_prefix))
+    network = EncoderClassifier(encoder, len(files.manifest["labels"]), dropout=0.0, pooling=pooling)
+    network.head.load_state_dict(_part(files.tensors, "head"))
     return network
 
 
-def _encoder_classifier(config: Config, manifest: Config, tensors: Tensors) -> Network:
-    encoder = _encoder(config, tensors)
-    network = EncoderClassifier(encoder, len(manifest["labels"]), dropout=0.0)
-    network.head.load_state_dict(_part(tensors, "head"))
+def _embedder(files: _Files) -> Network:
+    encoder = _encoder(files)
+    encoder.load_state_dict(dict(files.tensors))
+    longest = files.manifest["max_length"]
+    return PooledEncoder(encoder, read_pooling(files.directory), directory=files.directory, max_length=longest)
+
+
+def _tagger(files: _Files) -> Network:
+    tags = files.settings["tags"]
+    return EncoderTagger(_headed(files, AutoModelForTokenClassification, len(tags)), _reader(files), tags)
+
+
+def _reranker(files: _Files) -> Network:
+    has_segments = "token_type_ids" in files.settings.get("inputs", ())
+    kind = SegmentedPairScorer if has_segments else EncoderPairScorer
+    return kind(_headed(files, AutoModelForSequenceClassification, 1), _reader(files))
+
+
+def _sizes(files: _Files, *names: str) -> dict[str, Any]:
+    return {name: files.config[name] for name in names} | {"dropout": 0.0}
+
+
+def _filled(network: Network, files: _Files) -> Network:
+    network.load_state_dict(dict(files.tensors))
     return network
 
 
-class Headed(Network):
-    """An encoder with the head that transformers gives it: what an imported directory holds."""
-
-    def __init__(self, model: PreTrainedModel, inputs: Sequence[str], *, per_token: bool) -> None:
-        super().__init__()
-        self.model = model
-        self.inputs = tuple(inputs)  # pyright: ignore[reportAttributeAccessIssue]  # of a class elsewhere
-        self.per_token = per_token  # pyright: ignore[reportAttributeAccessIssue]  # of a class elsewhere
-
-    def forward(self, *tensors: Tensor) -> Tensor:
-        return self.model(**dict(zip(self.inputs, tensors, strict=True))).logits
-
-    def config(self) -> dict[str, Any]:
-        return {**self.model.config.to_dict(), "architectures": [type(self.model).__name__]}
-
-    def tensors(self) -> Mapping[str, Tensor]:
-        return self.model.state_dict()
+def _encoder(files: _Files) -> PreTrainedModel:
+    return AutoModel.from_config(_shape(files), dtype=torch.float32)
 
 
-def _headed(config: Config, manifest: Config, tensors: Tensors) -> Network:
-    settings = manifest.get("settings", {})
-    outputs = settings.get("tags") or manifest["labels"] or [""]
-    known = {name: value for name, value in config.items() if name not in _NOT_SETTINGS}
-    model_type = known.pop("model_type")
-    shape = AutoConfig.for_model(model_type, **known, num_labels=len(outputs))
-    model = _HEADS[manifest["kind"]].from_config(shape, dtype=torch.float32)
-    model.load_state_dict(dict(tensors))
-    return Headed(model, settings.get("inputs", Network.inputs), per_token=manifest["kind"] == "tag")
+def _headed(files: _Files, kind: Any, outputs: int) -> PreTrainedModel:
+    model = kind.from_config(_shape(files, num_labels=outputs), dtype=torch.float32)
+    model.load_state_dict(dict(files.tensors))
+    return model
 
 
-def _encoder(config: Config, tensors: Tensors) -> Any:
-    """The encoder of a Hugging Face config, with its tensors out of those of the whole network."""
-    known = {
-        name: value for name, value in config.items() if name not in ("id2label", "label2id", "transformers_version")
-    }
-    model_type = known.pop("model_type")
-    encoder = AutoModel.from_config(AutoConfig.for_model(model_type, **known), dtype=torch.float32)
-    encoder.load_state_dict(_part(tensors, encoder.base_model_prefix))
-    return encoder
+def _shape(files: _Files, **more: Any) -> Any:
+    known = {name: value for name, value in files.config.items() if name not in _NOT_SETTINGS}
+    return AutoConfig.for_model(known.pop("model_type"), **known, **more)
+
+
+def _reader(files: _Files) -> PreTrainedTokenizerFast:
+    return PreTrainedTokenizerFast(tokenizer_file=str(files.directory / TOKENIZER))
 
 
 def _part(tensors: Tensors, prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(f"{prefix}."): value for name, value in tensors.items() if name.startswith(f"{prefix}.")}
 
 
-def _character_tagger(config: Config, manifest: Config, tensors: Tensors) -> Network:
-    network = CharacterTagger(
-        len(manifest["settings"]["tags"]),
-        config["characters"],
-        dimensions=config["dimensions"],
-        buckets=config["buckets"],
-    )
-    network.load_state_dict(dict(tensors))
-    return network
-
-
-_OWN: dict[str, Restore] = {TEXT_CLASSIFIER: _text_classifier, CHARACTER_TAGGER: _character_tagger}
-_HEADS: dict[str, Any] = {
-    "classify": AutoModelForSequenceClassification,
-    "rerank": AutoModelForSequenceClassification,
-    "tag": AutoModelForTokenClassification,
+_OWN: dict[str, Callable[[_Files], Network]] = {
+    TEXT_CLASSIFIER: _text_classifier,
+    TEXT_ENCODER: _text_encoder,
+    CHARACTER_TAGGER: _character_tagger,
+    PAIR_SCORER: _pair_scorer,
 }
-_ON_ENCODERS: dict[str, Restore] = {"classify": _encoder_classifier}
+_ON_ENCODERS: dict[str, Callable[[_Files], Network]] = {
+    "classify": _classifier,
+    "embed": _embedder,
+    "tag": _tagger,
+    "rerank": _reranker,
+}

@@ -11,7 +11,6 @@ from inhouse.core.ids import now
 from inhouse.models.spans import tags_of
 from inhouse.training.export import FORMAT, write_artifact
 from inhouse.training.networks.base import resolve_base
-from inhouse.training.networks.open import Headed
 from inhouse.training.sealed import digest, draft, seal
 
 KINDS = ("classify", "tag", "embed", "rerank", "chat")
@@ -23,6 +22,7 @@ _SIGNATURES = {
     "classify": {"inputs": {"text": "string"}, "outputs": {"label": "string", "scores": "map"}},
     "tag": {"inputs": {"text": "string"}, "outputs": {"spans": "list"}},
     "rerank": {"inputs": {"text": "string", "other": "string"}, "outputs": {"score": "number"}},
+    "embed": {"inputs": {"text": "string"}, "outputs": {"vector": "list"}},
     "chat": {"inputs": {"messages": "list"}, "outputs": {"message": "object"}},
 }
 
@@ -83,14 +83,12 @@ def _headed(source: Path, directory: Path, kind: str, lineage: Mapping[str, Any]
         raise NotImported(f"The model in {source.name!r} cannot be loaded: {error}") from error
     if not tokenizer.is_fast:
         raise NotImported(f"{source.name!r} has no tokenizer.json.", hint="Save its fast tokenizer there.")
-    inputs = ["input_ids", "attention_mask"]
-    if kind == "rerank" and "token_type_ids" in tokenizer.model_input_names:
-        inputs.append("token_type_ids")
     names = [model.config.id2label[number] for number in range(model.config.num_labels)]
     labels, settings = _labels(kind, names, model)
     longest = min(
         _MAX_LENGTH, tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", _MAX_LENGTH)
     )
+    network = _network(kind, model, tokenizer, settings)
     backend = tokenizer.backend_tokenizer
     backend.enable_truncation(longest)
     backend.enable_padding(pad_id=tokenizer.pad_token_id or 0, pad_token=tokenizer.pad_token or "[PAD]")
@@ -102,12 +100,25 @@ def _headed(source: Path, directory: Path, kind: str, lineage: Mapping[str, Any]
         "max_length": longest,
         "temperature": 1.0,
         "unknown_threshold": 0.0,
-        "settings": {**settings, "inputs": inputs},
+        "settings": {**settings, "inputs": list(network.inputs)},
         "metrics": {},
         "lineage": dict(lineage),
     }
-    network = Headed(model, inputs, per_token=kind == "tag")
     write_artifact(directory, network, backend, manifest, samples=_PAIRS if kind == "rerank" else _SAMPLES)
+
+
+def _network(kind: str, model: Any, tokenizer: Any, settings: Mapping[str, Any]) -> Any:
+    """The network of ours that reads what this model reads."""
+    from inhouse.training.networks.pair_scorer import EncoderPairScorer, SegmentedPairScorer
+    from inhouse.training.networks.pretrained import Pretrained
+    from inhouse.training.networks.token_tagger import EncoderTagger
+
+    if kind == "tag":
+        return EncoderTagger(model, tokenizer, settings["tags"])
+    if kind == "classify":
+        return Pretrained(model, tokenizer)
+    has_segments = "token_type_ids" in tokenizer.model_input_names and getattr(model.config, "type_vocab_size", 0) > 1
+    return (SegmentedPairScorer if has_segments else EncoderPairScorer)(model, tokenizer)
 
 
 def _labels(kind: str, names: list[str], model: Any) -> tuple[list[str], dict[str, Any]]:
@@ -135,11 +146,29 @@ def _copy(source: Path, directory: Path, config: Mapping[str, Any], lineage: Map
                 shutil.copyfile(path, partial / path.name)
         about = {"format": FORMAT, "kind": "chat", "created_at": now(), "labels": [], "signature": _SIGNATURES["chat"]}
         reads = int(config.get("max_position_embeddings", 2048))
-        seal(partial, {**about, "max_length": reads, "settings": {}, "metrics": {}, "lineage": dict(lineage)})
+        settings = {"chat_template": "own"}
+        seal(partial, {**about, "max_length": reads, "settings": settings, "metrics": {}, "lineage": dict(lineage)})
 
 
 def _embed(source: Path, directory: Path, lineage: Mapping[str, Any]) -> None:
-    raise NotImported("Embedders cannot be imported yet.", hint="Train one with this directory as `base`.")
+    """An encoder, pooled as its directory says."""
+    from inhouse.training.networks.text_encoder import open_encoder
+
+    network, tokenizer = open_encoder(str(source), max_length=_MAX_LENGTH)
+    truncation = tokenizer.truncation
+    assert truncation is not None
+    manifest = {
+        "kind": "embed",
+        "created_at": now(),
+        "labels": [],
+        "signature": _SIGNATURES["embed"],
+        "max_length": truncation["max_length"],
+        "unknown_threshold": 0.0,
+        "settings": {"dimensions": network.dimensions, "pooling": network.pooling},
+        "metrics": {},
+        "lineage": dict(lineage),
+    }
+    write_artifact(directory, network, tokenizer, manifest, samples=_SAMPLES)
 
 
 def _config(source: Path) -> dict[str, Any]:

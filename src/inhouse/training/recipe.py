@@ -7,11 +7,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cache
 from importlib import resources
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from inhouse.core.errors import Invalid
+from inhouse.core.errors import Invalid, Misconfigured
 from inhouse.core.registry import Registry
 from inhouse.data.examples import Form
 from inhouse.training.dataset import NotTrainable, Splits
@@ -27,6 +28,10 @@ class BadConfig(Invalid):
     """The settings given for a recipe do not fit it."""
 
 
+class ExtraMissing(Misconfigured):
+    """The recipe needs an extra of the package that is not installed."""
+
+
 class Recipe(BaseModel, ABC):
     """How to make one kind of model. Devices, precision, checkpoints and resuming belong to the loop.
 
@@ -39,9 +44,19 @@ class Recipe(BaseModel, ABC):
     """The forms of rows that it learns from."""
     extra: ClassVar[str] = ""
     """The extra of the package that it needs, where it needs one."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """The modules that the extra brings."""
+
+    @classmethod
+    def missing(cls) -> str:
+        """The command that installs what is not there yet; empty when nothing is missing."""
+        absent = any(find_spec(module) is None for module in cls.needs)
+        return f"pip install 'inhouse[{cls.extra}]'" if absent else ""
 
     def check(self, splits: Splits) -> None:
-        """Raise `NotTrainable` when these rows cannot teach this recipe."""
+        """Raise `NotTrainable` when these rows cannot teach this recipe, `ExtraMissing` when nothing can here."""
+        if command := self.missing():
+            raise ExtraMissing(f"The recipe {self.name!r} needs more than is installed.", hint=f"Run: {command}")
         if splits.form not in self.forms:
             raise NotTrainable(
                 f"The recipe {self.name!r} does not learn from rows of the form {splits.form!r}.",

@@ -85,6 +85,8 @@ class Loop(Generic[ItemType]):
         """Train from the newest checkpoint on. True when done, False when stopped; either way nothing is lost."""
         resumed = self._restore()
         self._emit("started", steps=self._steps, epochs=self._plan.epochs, resumed_from=resumed or 0)
+        for message in self._task.warnings:
+            self._emit("warning", step=self._progress.step, message=message)
         if resumed is None and self._gradients.look_at_memory():
             self._save()  # whoever resumes is to divide the batches likewise, however much is free then
         pace = Pace()

@@ -85,6 +85,11 @@ class Task(ABC, Generic[ItemType]):
     train: Sequence[ItemType]
     dev: Sequence[ItemType]
 
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What whoever watches the run should know of its rows."""
+        return ()
+
     @abstractmethod
     def collate(self, items: Sequence[ItemType]) -> Batch:
         """Pad the items to the longest of them."""

@@ -127,7 +127,7 @@ def test_without_a_base_a_small_model_is_trained_whole(tmp_path: Path, recipe: s
 
 
 def test_a_small_model_learns_its_lesson(tmp_path: Path) -> None:
-    assert train(tmp_path, "sft", "chat", epochs=30, learning_rate=5e-3, patience=0, batch_size=8) == FINISHED
+    assert train(tmp_path, "sft", "chat", epochs=25, learning_rate=5e-3, patience=0) == FINISHED
 
     metrics = read_manifest(tmp_path / ARTIFACT)["metrics"]
     assert metrics["token_accuracy"] > 0.9

@@ -59,7 +59,10 @@ class LocalModel(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    path: str = Field(max_length=4096, description="Directory of the model on the server's machine.")
+    path: str = Field(
+        max_length=4096,
+        description="Directory of the model on the server's machine, or model:version of a trained one.",
+    )
     runtime: str = Field(
         default="auto", max_length=32, description="What runs it; auto takes the fastest that is installed and fits."
     )

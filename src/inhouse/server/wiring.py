@@ -69,6 +69,12 @@ class _RegisteredModels:
     def resolve(self, workspace_id: str, name: str, version: int) -> Path:
         return self._registry.directory(Principal.system(workspace_id), name, version)
 
+    def find(self, workspace_id: str, name: str, version: str) -> Path:
+        """By number or alias, for the language models."""
+        principal = Principal.system(workspace_id)
+        found = self._registry.get(principal, name, int(version) if version.isdecimal() else version)
+        return self._registry.directory(principal, name, found.number)
+
 
 class NotAnEncoder(Invalid):
     """A policy names a model that does something else."""
@@ -200,6 +206,7 @@ def _join(settings: Settings, db: Database, closing: AsyncExitStack) -> House:
         home / "cache" / "language-models",
         configured=settings.language_models,
         changed=lambda: bus.publish("language-models"),
+        versions=_RegisteredModels(registry),
     )
     file = _SettingsFile(settings)
     configuration = Configuration(

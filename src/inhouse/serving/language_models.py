@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from inhouse.core.db import Database
 from inhouse.core.errors import Conflict, Invalid, NotFound
@@ -14,7 +15,7 @@ from inhouse.core.principal import DEFAULT_WORKSPACE, Principal
 from inhouse.core.registry import Registry
 from inhouse.core.settings import LocalModel
 from inhouse.serving import store
-from inhouse.serving.lm.checkpoint import Kind, open_adapter
+from inhouse.serving.lm.checkpoint import Adapter, Kind, open_adapter
 from inhouse.serving.lm.handles import Slot, handle
 from inhouse.serving.lm.residents import Key, Order, Resident, Residents, in_thread
 from inhouse.serving.lm.runtime import LanguageRuntime, Local, Server, language_runtimes
@@ -22,6 +23,7 @@ from inhouse.serving.lm.wanted import Ground, Wanted, examine, examined
 from inhouse.serving.store import StoredModel
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.IGNORECASE)
+_REFERENCE = re.compile(r"([a-z0-9][a-z0-9._-]{0,99}):([a-z0-9][a-z0-9_-]{0,63})")
 _SETTINGS = ("dtype", "max_batch", "kv_tokens", "idle_s")
 
 
@@ -39,6 +41,14 @@ class BadName(Invalid):
 
 class FromSettings(Conflict):
     """The model comes from the settings and is changed there."""
+
+
+class Versions(Protocol):
+    """Where the versions of trained models lie."""
+
+    def find(self, workspace_id: str, name: str, version: str) -> Path:
+        """The directory of a version, given by number or alias."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +89,13 @@ class LanguageModels:
         configured: Mapping[str, LocalModel] | None = None,
         changed: Callable[[], None] = lambda: None,
         runtimes: Registry[LanguageRuntime] = language_runtimes,
+        versions: Versions | None = None,
     ) -> None:
         self._db = db
         self._configured = dict(configured or {})
         self._changed = changed
-        self._ground = Ground(runtimes, cache, changed)
+        self._versions = versions
+        self._ground = Ground(runtimes, cache, changed, self._locate)
         self._wanted: dict[tuple[str, str], Wanted] = {}
         self._residents = Residents(changed)
         self._changing = asyncio.Lock()
@@ -179,7 +191,7 @@ class LanguageModels:
         _check_adapter_name(adapter)
         async with self._changing:
             wanted = self._changeable(principal, name)
-            found = await asyncio.to_thread(open_adapter, path)
+            found = await asyncio.to_thread(self._open_adapter, wanted, path)
             model = wanted.model.model_copy(update={"adapters": {**wanted.model.adapters, adapter: path}})
             if resident := await self._beside(wanted):
                 await in_thread(partial(resident.loaded.add_adapter, adapter, found), what=f"The adapter {adapter!r}")
@@ -224,6 +236,16 @@ class LanguageModels:
         self._wanted[workspace_id, name] = fresh
         self._changed()
         return fresh
+
+    def _locate(self, workspace_id: str, path: str) -> Path:
+        """A directory of this machine, or `model:version` for a version of a trained model."""
+        reference = _REFERENCE.fullmatch(path)
+        if reference is None or self._versions is None or Path(path).exists():
+            return Path(path)
+        return self._versions.find(workspace_id, *reference.groups())
+
+    def _open_adapter(self, wanted: Wanted, path: str) -> Adapter:
+        return open_adapter(self._locate(wanted.workspace_id, path), wanted.checkpoint)
 
     def _find(self, workspace_id: str, name: str) -> Wanted:
         wanted = self._wanted.get((workspace_id, name))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from inhouse.core.errors import Invalid
+from inhouse.models.language.weights import recorded_base, weights_digest
 
 _DESCRIBES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "1_Pooling/*.json")
 _MAX_CONFIG_BYTES = 16 << 20
@@ -23,6 +24,10 @@ class NoModelDirectory(Invalid):
 
 class NoAdapterDirectory(Invalid):
     """The path leads to nothing that can be loaded as a LoRA adapter."""
+
+
+class AdapterOfAnother(Invalid):
+    """The adapter was trained on other weights than it is to be used with."""
 
 
 class KindUnclear(Invalid):
@@ -88,6 +93,13 @@ class Adapter:
 def open_checkpoint(path: str | Path) -> Checkpoint:
     """Look at a model directory, or say why it is none."""
     directory = _directory(path, NoModelDirectory)
+    if (directory / "adapter_config.json").is_file() and not (directory / "config.json").exists():
+        base = recorded_base(directory)
+        raise NoModelDirectory(
+            f"{str(path)!r} is an adapter, which answers only together with its base.",
+            hint=f"Load {base.name!r}, then add the adapter to it." if base else "Load its base, then add it there.",
+            param="path",
+        )
     config = _json(directory / "config.json", NoModelDirectory)
     weights = sorted(directory.glob("*.safetensors"))
     if not weights:
@@ -100,8 +112,8 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     return Checkpoint(directory, config, digest(directory), sum(file.stat().st_size for file in weights))
 
 
-def open_adapter(path: str | Path) -> Adapter:
-    """Look at an adapter directory, or say why it is none."""
+def open_adapter(path: str | Path, base: Checkpoint | None = None) -> Adapter:
+    """Look at an adapter directory, or say why it is none, or none for this base."""
     directory = _directory(path, NoAdapterDirectory)
     config = _json(directory / "adapter_config.json", NoAdapterDirectory)
     if not (directory / "adapter_model.safetensors").is_file():
@@ -110,6 +122,14 @@ def open_adapter(path: str | Path) -> Adapter:
         raise NoAdapterDirectory(
             f"{str(directory)!r} holds a {config['peft_type']} adapter.",
             hint="Only LoRA adapters are served.",
+            param="path",
+        )
+    made_for = recorded_base(directory)
+    if base is not None and made_for is not None and made_for.digest != weights_digest(base.directory):
+        raise AdapterOfAnother(
+            f"The adapter in {str(path)!r} was made for {made_for.name!r}; the weights in "
+            f"{str(base.directory)!r} are others.",
+            hint="Add it to the model that it was made for.",
             param="path",
         )
     return Adapter(directory, config, digest(directory))

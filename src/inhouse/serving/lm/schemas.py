@@ -16,7 +16,7 @@ class NewAdapter(BaseModel):
     """A LoRA adapter of a model that runs."""
 
     name: str = Field(max_length=63, description="Requests ask for `model:adapter`.")
-    path: str = Field(max_length=4096, description="Directory of the adapter on the server's machine.")
+    path: str = Field(max_length=4096, description="Its directory, or model:version of a trained one.")
 
 
 class LanguageModelOut(BaseModel):

@@ -20,6 +20,8 @@ class Ground:
     runtimes: Registry[LanguageRuntime]
     cache: Path
     changed: Callable[[], None]
+    locate: Callable[[str, str], Path] = lambda _workspace_id, path: Path(path)
+    """The directory that a path means to a workspace: a version of a registered model has one, too."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,10 +76,13 @@ class Wanted:
 def examine(wanted: Wanted, ground: Ground) -> Wanted:
     """Look at the directories of a model and choose its runtime, or raise what is wrong with them."""
     model = wanted.model
-    checkpoint = open_checkpoint(model.path)
+    checkpoint = open_checkpoint(ground.locate(wanted.workspace_id, model.path))
     kind = checkpoint.kind(model.kind)
     runtime = choose(model.runtime, checkpoint, kind, ground.runtimes)
-    adapters = {name: open_adapter(path) for name, path in model.adapters.items()}
+    adapters = {
+        name: open_adapter(ground.locate(wanted.workspace_id, path), checkpoint)
+        for name, path in model.adapters.items()
+    }
     return replace(
         wanted, checkpoint=checkpoint, kind=kind, runtime=runtime, adapters=adapters, problem=None, orders={}
     )

@@ -1,4 +1,6 @@
-from collections.abc import Mapping, Sequence
+import resource
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from torch import Tensor, nn
 
 from inhouse.training.checkpoint import Checkpoints
 from inhouse.training.gradients import LossNotFinite, OutOfMemory
-from inhouse.training.loop import Loop
+from inhouse.training.loop import CheckpointDiffers, Loop
 from inhouse.training.task import Batch, Emit, Judged, Plan, Task
 
 
@@ -256,3 +258,79 @@ def test_stopping_changes_nothing_whatever_is_remembered_between_steps(tmp_path:
 
     assert torch.equal(again.module.weight, whole.module.weight)
     assert torch.equal(again.module.bias, whole.module.bias)
+
+
+class Wide(Line):
+    """A line with a megabyte of luggage."""
+
+    def __init__(self, points: list[Point], **plan: Any) -> None:
+        super().__init__(points, **plan)
+        self.module.register_buffer("luggage", torch.zeros(1 << 18))
+
+
+@contextmanager
+def files_up_to(size: int) -> Generator[None]:
+    """Nothing larger can be written, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_costs_the_new_checkpoints_and_nothing_else(tmp_path: Path):
+    whole = trained(Wide(LINE), tmp_path / "whole")
+    loop(Wide(LINE), tmp_path / "full", Events(), stop_after=3).run()
+    events, task = Events(), Wide(LINE)
+
+    with files_up_to(1 << 19):
+        trained(task, tmp_path / "full", events)
+
+    kept = Checkpoints(tmp_path / "full").newest()
+    assert [event["type"] for event in events].count("warning") == 1
+    assert kept
+    assert kept.step == 3
+    assert slope(task) == slope(whole)
+
+
+class Bent(Line):
+    """A curve: two layers with chance between them."""
+
+    def __init__(self, points: list[Point], **plan: Any) -> None:
+        super().__init__(points, dev=points[:3], **plan)
+        self.module = nn.Sequential(nn.Linear(1, 8), nn.Tanh(), nn.Dropout(0.2), nn.Linear(8, 1))
+
+
+EVERYTHING: dict[str, Any] = {"accumulate": 2, "ema": 0.9, "schedule": "cosine", "warmup": 0.2, "weight_decay": 0.1}
+RECORDED = [
+    3.593957, 1.613661, 0.356963, 0.72099, 0.718568, 0.01208, 0.368015, 0.037516,
+    0.137589, 0.310184, 0.372459, 0.29965, 0.308824, 0.350569, 0.339869,
+]  # fmt: skip
+
+
+def test_what_is_learned_is_the_same_after_every_refactoring(tmp_path: Path):
+    """The losses as they once were. Change them on purpose only: then the result of every run changes."""
+    events = Events()
+
+    trained(Bent(LINE, epochs=5, batch_size=3, learning_rate=0.05, **EVERYTHING), tmp_path, events)
+
+    assert [event["loss"] for event in events if "loss" in event] == pytest.approx(RECORDED, abs=1e-6)
+
+
+def test_a_frozen_weight_is_no_part_of_a_checkpoint(tmp_path: Path):
+    task = Line(LINE)
+    task.module.bias.requires_grad_(False)
+
+    trained(task, tmp_path)
+
+    kept = Checkpoints(tmp_path).newest()
+    assert kept
+    assert kept.tensors["model"].keys() == {"weight"}
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path):
+    trained(Line(LINE), tmp_path)
+
+    with pytest.raises(CheckpointDiffers):
+        trained(Wide(LINE), tmp_path)

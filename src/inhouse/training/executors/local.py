@@ -55,8 +55,10 @@ class Local:
 
 def command(directory: Path, processes: int) -> list[str]:
     """The command line that trains the run in a directory."""
-    spec = str(directory / SPEC)
-    if processes == 1:
-        return python(CHILD, spec)
-    together = ["--standalone", "--nproc-per-node", str(processes), "--module", CHILD, spec]
-    return python("torch.distributed.run", *together)
+    return python(CHILD, str(directory / SPEC)) if processes == 1 else together(directory, processes)
+
+
+def together(directory: Path, processes: int) -> list[str]:
+    """The same, as processes that torchrun joins."""
+    how = ["--standalone", "--nproc-per-node", str(processes), "--module", CHILD]
+    return python("torch.distributed.run", *how, str(directory / SPEC))

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from inhouse.client.curve import Curve
 from inhouse.client.http import Http
-from inhouse.client.types import Deployment, Model, ModelSummary, ModelVersion, Prediction, Recipe, Run
+from inhouse.client.types import Deployment, Model, ModelSummary, ModelVersion, Prediction, Recipe, Run, RunComparison
 
 
 class Runs:
@@ -26,10 +27,22 @@ class Runs:
         version: int | None = None,
         config: Mapping[str, Any] | None = None,
         seed: int = 0,
+        processes: int = 1,
     ) -> Run:
-        """Train a new version of a model; on the latest version of the dataset unless one is named."""
-        body = {"recipe": recipe, "dataset": dataset, "model": model, "config": {**(config or {})}, "seed": seed}
-        return self._http.post("runs", body={**body, "version": version})
+        """Train a new version of a model; on the latest version of the dataset unless one is named.
+
+        Several `processes` share each batch.
+        """
+        body = {
+            "recipe": recipe,
+            "dataset": dataset,
+            "version": version,
+            "model": model,
+            "config": {**(config or {})},
+            "seed": seed,
+            "processes": processes,
+        }
+        return self._http.post("runs", body=body)
 
     def list(self, *, limit: int = 100) -> Sequence[Run]:
         return self._http.get("runs", limit=limit)["items"]
@@ -58,7 +71,16 @@ class Runs:
         return self._http.post("runs", run_id, "stop")
 
     def resume(self, run_id: str) -> Run:
+        """Let a stopped or failed run go on from its newest checkpoint."""
         return self._http.post("runs", run_id, "resume")
+
+    def compare(self, *run_ids: str) -> RunComparison:
+        """Put runs side by side: settings, metrics and curves."""
+        return self._http.get("runs", "compare", ids=",".join(run_ids))
+
+    def curve(self, run_id: str) -> Curve:
+        """The run's learning curve, as a notebook shows it: `client.runs.curve(run["id"]).follow()`."""
+        return Curve(self, run_id)
 
 
 class Models:

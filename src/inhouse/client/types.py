@@ -67,6 +67,8 @@ class Examples(TypedDict):
 
 class Recipe(TypedDict):
     name: str
+    forms: list[str]
+    missing: str
     settings: dict[str, Any]
     texts: dict[str, dict[str, Any]]
 
@@ -94,6 +96,30 @@ class Run(TypedDict):
     processes: int
     study_id: str | None
     trial: int | None
+
+
+class ComparedLine(TypedDict):
+    """A setting or metric: its value in each run, in the order of the runs."""
+
+    name: str
+    values: list[Any]
+    differs: bool
+
+
+class RunCurves(TypedDict):
+    """Columns of one length each: `step`, `loss` and what else was measured."""
+
+    train: dict[str, list[float | None]]
+    dev: dict[str, list[float | None]]
+
+
+class RunComparison(TypedDict):
+    """Runs side by side. `curves` are by the id of the run."""
+
+    runs: list[Run]
+    settings: list[ComparedLine]
+    metrics: list[ComparedLine]
+    curves: dict[str, RunCurves]
 
 
 class ModelVersion(TypedDict):
@@ -675,3 +701,119 @@ class TakenLabels(TypedDict):
     taken: int
     nothing_to_learn: int
     held_out: int
+
+
+class Lineage(TypedDict):
+    """What a version was made from and by, and the digests of its files."""
+
+    reference: str
+    lineage: dict[str, Any]
+    files: dict[str, Any]
+
+
+class Variant(TypedDict):
+    """A version in another format: `status` is queued, ready, refused or failed."""
+
+    name: str
+    status: str
+    reason: str
+    size_bytes: int
+    figures: dict[str, Any]
+    created_at: float
+
+
+class Evaluation(TypedDict):
+    """How good a version is on the rows of a split: `status` is queued, ready or failed."""
+
+    id: str
+    model: str
+    number: int
+    dataset: str
+    dataset_version: int
+    split: str
+    status: str
+    error: str
+    metrics: dict[str, Any]
+    owner_id: str
+    created_at: float
+
+
+class EvaluationReport(TypedDict):
+    kind: str
+    metrics: dict[str, Any]
+    per_class: dict[str, dict[str, float]]
+    confusion: list[dict[str, Any]]
+    reliability: list[dict[str, float]]
+
+
+class EvaluationRows(TypedDict):
+    items: list[dict[str, Any]]
+    total: int
+
+
+class ExplainedToken(TypedDict):
+    text: str
+    start: int
+    end: int
+    weight: float
+    part: int
+
+
+class Explanation(TypedDict):
+    """Weights of tokens add up to `logit - baseline`, but for `gap`."""
+
+    label: str
+    score: float
+    logit: float
+    baseline: float
+    gap: float
+    tokens: list[ExplainedToken]
+
+
+class Comparison(TypedDict):
+    """Version `a` minus version `b`."""
+
+    a: str
+    b: str
+    rows: str
+    metrics: dict[str, dict[str, float]]
+    per_class: dict[str, dict[str, float]]
+    config: dict[str, dict[str, Any]]
+    lineage: dict[str, dict[str, Any]]
+    test: dict[str, Any]
+    fixed: list[dict[str, Any]]
+    broken: list[dict[str, Any]]
+
+
+class Trial(TypedDict):
+    """One training of a study. `state` is running, complete, pruned or failed."""
+
+    number: int
+    run_id: str
+    state: str
+    value: float | None
+    config: dict[str, Any]
+
+
+class Study(TypedDict):
+    """A search for settings: `status` is queued, running, succeeded, failed or stopped."""
+
+    id: str
+    recipe: str
+    config: dict[str, Any]
+    space: dict[str, Any]
+    dataset: str
+    dataset_version: int
+    model: str
+    seed: int
+    objective: str
+    budget: dict[str, Any]
+    status: str
+    error: str
+    best_run: str | None
+    model_version: int | None
+    owner_id: str
+    created_at: float
+    started_at: float | None
+    ended_at: float | None
+    trials: list[Trial]

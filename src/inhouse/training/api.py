@@ -7,12 +7,18 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Response
 
 from inhouse.core.api import permit, sse
+from inhouse.core.errors import Invalid
 from inhouse.core.principal import Principal
 from inhouse.training.recipe import recipes
 from inhouse.training.runs import Runs
-from inhouse.training.schemas import EventList, NewRun, RecipeList, RecipeOut, RunList, RunOut
+from inhouse.training.schemas import ComparisonOut, EventList, NewRun, RecipeList, RecipeOut, RunList, RunOut
 
 POLL_S = 0.25
+MOST_COMPARED = 16
+
+
+class NothingToCompare(Invalid):
+    """A comparison was asked for of no runs, or of too many."""
 
 
 def router(runs: Runs) -> APIRouter:
@@ -34,6 +40,18 @@ def router(runs: Runs) -> APIRouter:
     ) -> RunList:
         """Runs, newest first."""
         return RunList(items=[RunOut.of(run) for run in runs.list(who, limit=limit)])
+
+    @routes.get("/runs/compare")
+    def compare(
+        who: Annotated[Principal, permit("run:read")],
+        ids: Annotated[str, Query(max_length=2000, description="Ids of up to 16 runs, with commas between.")],
+    ) -> ComparisonOut:
+        """Put runs side by side: settings, metrics and curves."""
+        names = [name.strip() for name in ids.split(",") if name.strip()]
+        if not 1 <= len(names) <= MOST_COMPARED:
+            raise NothingToCompare(f"{len(names)} runs cannot be compared.", hint=f"Name 1 to {MOST_COMPARED}.")
+        chosen = [runs.get(who, name) for name in dict.fromkeys(names)]
+        return ComparisonOut.of(chosen, {run.id: runs.curves(who, run.id) for run in chosen})
 
     @routes.get("/runs/{run_id}")
     def get(run_id: str, who: Annotated[Principal, permit("run:read")]) -> RunOut:

@@ -12,6 +12,7 @@ from inhouse.core.jobs import Jobs, UnknownJob
 from inhouse.core.principal import Principal
 from inhouse.models.registry import check_name
 from inhouse.training import store
+from inhouse.training.comparison import Curve, curves
 from inhouse.training.jobs import TRAIN, DatasetExport, ModelShelf, Terms, Training, job_id
 from inhouse.training.recipe import configure
 from inhouse.training.spec import EVENTS, STOP
@@ -74,10 +75,13 @@ class Runs:
         config: Mapping[str, Any] | None = None,
         seed: int = 0,
         processes: int = 1,
+        study_id: str | None = None,
+        trial: int | None = None,
     ) -> Run:
         """Queue a run after checking its settings; the latest version of the dataset by default.
 
-        Several `processes` share each batch, on a GPU each where there are any.
+        Several `processes` share each batch, on a GPU each where there are any. What a trial of a study makes
+        is for the study to register.
         """
         configure(recipe, dict(config or {}))
         check_name(model)
@@ -93,6 +97,8 @@ class Runs:
             model=model,
             seed=seed,
             processes=processes,
+            study_id=study_id,
+            trial=trial,
         )
         with self.db.write() as conn:
             store.insert_run(conn, run)
@@ -111,6 +117,10 @@ class Runs:
     def events(self, principal: Principal, run_id: str, after: int = 0) -> Sequence[dict[str, Any]]:
         """What the run has reported since event number `after`."""
         return EventLog(self._directory / self.get(principal, run_id).id / EVENTS).read(after)
+
+    def curves(self, principal: Principal, run_id: str) -> dict[str, Curve]:
+        """The curves `train` and `dev`, thinned out for a picture."""
+        return curves(self.events(principal, run_id))
 
     def stop(self, principal: Principal, run_id: str) -> Run:
         """Let the run save itself and stop. A queued run stops at once."""

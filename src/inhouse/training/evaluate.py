@@ -8,12 +8,16 @@ from typing import Any
 import numpy as np
 
 from inhouse.core.errors import Invalid
+from inhouse.training.calibration import auroc
 from inhouse.training.dataset import Row
 
 CALIBRATION_BINS = 10
 WORST_PAIRS = 10
 KEPT_CORRECT = 0.95
-"""The share of right answers on the dev split that must stay above the unknown threshold."""
+"""The share of right answers on the dev split that must stay above the unknown threshold, where no dev row is known to
+be out of scope."""
+OUTSIDE_SHARE = 0.1
+"""The share of texts that are expected to be out of scope, whatever their share among the dev rows."""
 
 Predict = Callable[[list[str]], list[dict[str, float]]]
 
@@ -74,6 +78,20 @@ class Report:
         return {name: value for name, value in asdict(self).items() if name != "verdicts"}
 
 
+@dataclass(frozen=True, slots=True)
+class OutOfScope:
+    """How well texts that belong to no label are told from those that do: on the whole, and at the threshold."""
+
+    auroc: float | None
+    recall: float
+    in_scope_accuracy_at_threshold: float
+    threshold: float
+    count: int
+
+    def metrics(self) -> dict[str, Any]:
+        return asdict(self)
+
+
 def evaluate(predict: Predict, rows: Sequence[Row]) -> Report:
     """Judge a model, given as a function from texts to probabilities by label, on labelled rows."""
     if not rows:
@@ -96,6 +114,19 @@ def evaluate(predict: Predict, rows: Sequence[Row]) -> Report:
     )
 
 
+def evaluate_outside(report: Report, outside: Sequence[float], threshold: float) -> OutOfScope:
+    """Judge the threshold on the rows of a report and on the best scores of rows that are of no label."""
+    inside = [verdict.score for verdict in report.verdicts]
+    answered = [verdict.correct and verdict.score >= threshold for verdict in report.verdicts]
+    return OutOfScope(
+        auroc=auroc(inside, outside),
+        recall=float(np.mean(np.asarray(outside) < threshold)),
+        in_scope_accuracy_at_threshold=float(np.mean(answered)),
+        threshold=threshold,
+        count=len(outside),
+    )
+
+
 def calibration_error(scores: Sequence[float], correct: Sequence[bool]) -> float:
     """The gap between confidence and accuracy, over ten bins of confidence, weighted by their size."""
     confidence, right = np.asarray(scores), np.asarray(correct, dtype=float)
@@ -105,26 +136,70 @@ def calibration_error(scores: Sequence[float], correct: Sequence[bool]) -> float
 
 
 def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
-    """Return the temperature that makes softmax(logits / temperature) most likely; 1 without rows.
-
-    Golden-section search over its logarithm: the likelihood has a single peak there.
-    """
+    """Return the temperature that makes softmax(logits / temperature) most likely; 1 without rows."""
     if not len(targets):
         return 1.0
-    low, high, golden = np.log(0.05), np.log(20.0), (np.sqrt(5) - 1) / 2
+    return float(np.exp(lowest(lambda power: _surprise(logits / np.exp(power), targets), np.log(0.05), np.log(20.0))))
+
+
+def fit_several_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
+    """The same where each label is a question of its own: sigmoid(logits / temperature)."""
+
+    def surprise(power: float) -> float:
+        signed = np.where(truth > 0, logits, -logits) / np.exp(power)
+        return float(np.logaddexp(0, -signed).mean())
+
+    return float(np.exp(lowest(surprise, np.log(0.05), np.log(20.0))))
+
+
+def fit_unknown_logit(logits: np.ndarray, targets: np.ndarray, outside: np.ndarray) -> float:
+    """Return the logit of "none of these", which beside the others makes the rows inside and outside most likely.
+
+    It tells them apart better than how the labels share their probability alone: a text of no label resembles none,
+    even where it resembles one more than the others.
+    """
+
+    def surprise(unknown: float) -> float:
+        inside = _surprise(with_unknown(logits, unknown), targets)
+        beyond = _surprise(with_unknown(outside, unknown), np.full(len(outside), logits.shape[1]))
+        return (1 - OUTSIDE_SHARE) * inside + OUTSIDE_SHARE * beyond
+
+    return lowest(surprise, float(outside.min()) - 20, float(logits.max()) + 20)
+
+
+def lowest(surprise: Callable[[float], float], low: float, high: float) -> float:
+    """Golden-section search: a likelihood has a single peak."""
+    golden = (np.sqrt(5) - 1) / 2
     for _ in range(60):
         left, right = high - golden * (high - low), low + golden * (high - low)
-        if _surprise(logits / np.exp(left), targets) < _surprise(logits / np.exp(right), targets):
+        if surprise(left) < surprise(right):
             high = right
         else:
             low = left
-    return float(np.exp((low + high) / 2))
+    return float((low + high) / 2)
 
 
-def unknown_threshold(scores: Sequence[float], correct: Sequence[bool]) -> float:
-    """Return the score below which an answer counts as unknown: 95 % of the right answers are above it."""
-    right = [score for score, is_right in zip(scores, correct, strict=True) if is_right]
-    return float(np.quantile(right, 1 - KEPT_CORRECT)) if right else 0.0
+def unknown_threshold(scores: Sequence[float], correct: Sequence[bool], outside: Sequence[float] = ()) -> float:
+    """Return the score below which an answer counts as unknown.
+
+    With the scores of rows out of scope: where most decisions are right, a tenth of them being about such rows.
+    Without: where 95 % of the right answers are above it.
+    """
+    right = np.sort([score for score, is_right in zip(scores, correct, strict=True) if is_right])
+    if not len(outside):
+        return float(np.quantile(right, 1 - KEPT_CORRECT)) if len(right) else 0.0
+    beyond = np.sort(outside)
+    found = np.unique(np.concatenate([right, beyond]))
+    between = np.concatenate([[0.0], (found[1:] + found[:-1]) / 2, [1.0]])
+    kept = (len(right) - np.searchsorted(right, between)) / max(len(scores), 1)
+    caught = np.searchsorted(beyond, between) / len(beyond)
+    gained = (1 - OUTSIDE_SHARE) * kept + OUTSIDE_SHARE * caught
+    return float(np.median(between[gained >= gained.max() - 1e-12]))
+
+
+def with_unknown(logits: np.ndarray, unknown: float) -> np.ndarray:
+    """The logits with that of "none of these" as the last."""
+    return np.concatenate([logits, np.full((len(logits), 1), unknown)], axis=1)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

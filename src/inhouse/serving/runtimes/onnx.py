@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from inhouse.models.label_scores import LabelScores
 from inhouse.serving.artifact import Manifest
 from inhouse.serving.exported import CHARS_PER_TOKEN, NETWORK, TOKENIZER, feed, open_session, open_tokenizer
 from inhouse.serving.runtime import Output, runtimes
@@ -32,7 +33,7 @@ class OnnxClassifier:
         self._session = session
         self._tokenizer = tokenizer
         self._labels = manifest.labels
-        self._temperature = manifest.temperature
+        self._scores = LabelScores.of(manifest.temperature, manifest.settings)
         self._max_chars = manifest.max_length * CHARS_PER_TOKEN
         self._inputs = [node.name for node in session.get_inputs()]
         self._output = session.get_outputs()[0].name
@@ -40,13 +41,8 @@ class OnnxClassifier:
     def predict(self, texts: Sequence[str]) -> list[Output]:
         encodings = self._tokenizer.encode_batch([text[: self._max_chars] for text in texts])
         (logits,) = self._session.run([self._output], feed(self._inputs, encodings))
-        probabilities = _softmax(np.asarray(logits, dtype=np.float64) / self._temperature)
+        probabilities = self._scores.probabilities(np.asarray(logits))
         return [{"scores": dict(zip(self._labels, row, strict=True))} for row in probabilities.tolist()]
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
 
 
 runtimes.add("onnx", OnnxRuntime())

@@ -118,10 +118,10 @@ def _classifier(files: _Files) -> Network:
         return Pretrained(
             _headed(files, AutoModelForSequenceClassification, len(files.manifest["labels"])), _reader(files)
         )
-    pooling = files.config.get(SETTINGS, {}).get("pooling", "mean")
     encoder = _encoder(files)
     encoder.load_state_dict(_part(files.tensors, encoder.base_model_prefix))
-    network = EncoderClassifier(encoder, len(files.manifest["labels"]), dropout=0.0, pooling=pooling)
+    asked = files.config.get(SETTINGS, {})
+    network = EncoderClassifier(encoder, len(files.manifest["labels"]), dropout=0.0, **asked)
     network.head.load_state_dict(_part(files.tensors, "head"))
     return network
 

@@ -12,14 +12,15 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from inhouse.training.networks.network import Network, encode
+from inhouse.training.networks.network import encode
+from inhouse.training.networks.vector_classifier import VectorClassifier
 
 MODEL_TYPE = "inhouse-text-classifier"
 PAD, UNKNOWN, GAP = "[PAD]", "[UNK]", "▁"
 _HASH = 1_000_003
 
 
-class TextClassifier(Network):
+class TextClassifier(VectorClassifier):
     """Hashes every run of 1 to `longest` characters to a vector, sums them by learned weight, and classifies the sum.
 
     Shapes: B texts, T characters, G n-grams, D dimensions, C labels.
@@ -39,7 +40,7 @@ class TextClassifier(Network):
         nn.init.normal_(self.vectors.weight, std=0.1)
         nn.init.zeros_(self.weights.weight)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    def embed(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         grams_BG, present_BG = self._grams(input_ids, attention_mask)
         present_BG = present_BG.float()
         if self.training:
@@ -48,7 +49,10 @@ class TextClassifier(Network):
         sum_BD = torch.bmm(weights_BG.unsqueeze(1), self.vectors(grams_BG)).squeeze(1)
         # inside the root: of a short text every n-gram may be dropped, and the root has no slope at zero
         norm_B1 = (weights_BG.square().sum(1, keepdim=True) + 1e-6).sqrt()
-        return self.head(self.dropout(sum_BD / norm_B1))
+        return sum_BD / norm_B1
+
+    def classify(self, vectors: Tensor) -> Tensor:
+        return self.head(self.dropout(vectors))
 
     def config(self) -> dict[str, Any]:
         return {

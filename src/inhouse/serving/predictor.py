@@ -50,6 +50,8 @@ class Answers:
     model: str
     version: int
     kind: str
+    threshold: float
+    """Below it the best score, or the likeness of two vectors, is too low to be trusted."""
     rows: list[Mapping[str, Any]]
 
 
@@ -82,7 +84,7 @@ class Predictor:
         chosen, served = await self._open(principal, model, inputs, key, version)
         manifest = served.manifest
         rows = [_row(output, manifest, top_k) for output in await served.predict(inputs)]
-        return Answers(chosen.name, chosen.version, manifest.kind, rows)
+        return Answers(chosen.name, chosen.version, manifest.kind, manifest.unknown_threshold, rows)
 
     async def predict(
         self,

@@ -125,11 +125,26 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """For every query with something to find: the rank of the first right text, and how alike the nearest text is."""
+    """For every query with something to find: the rank of the first right text, and how alike it and the nearest wrong
+    text are.
+    """
 
     ranks: np.ndarray
-    likeness: np.ndarray
+    right: np.ndarray
+    wrong: np.ndarray
     known: int
+
+    def threshold(self) -> float:
+        """The likeness that best keeps what is right and refuses what is wrong, in the middle of the widest gap."""
+        right, wrong = np.sort(self.right), np.sort(self.wrong[np.isfinite(self.wrong)])
+        every = np.unique(np.concatenate((right, wrong)))
+        if not len(right) or not len(wrong) or len(every) < 2:
+            return 0.0
+        middles = (every[1:] + every[:-1]) / 2
+        kept = 1 - np.searchsorted(right, middles) / len(right)
+        refused = np.searchsorted(wrong, middles) / len(wrong)
+        is_best = kept + refused >= (kept + refused).max() - 1e-9
+        return float(np.clip(middles[np.where(is_best, np.diff(every), -1).argmax()], 0, 1))
 
     def finding(self) -> Finding | None:
         if not len(self.ranks):
@@ -150,7 +165,7 @@ def search(
     """Look for each query, by its vector, among the known texts; the query itself is not looked at."""
     names = _numbers(map(normalise, (*known_texts, *query_texts)))
     numbers = np.array([groups.number(text) for text in (*known_texts, *query_texts)])
-    ranks, likeness = [], []
+    ranks, rights, wrongs = [], [], []
     for start in range(0, len(query_texts), _AT_ONCE):
         asked = slice(len(known_texts) + start, len(known_texts) + start + _AT_ONCE)
         scores = queries[start : start + _AT_ONCE] @ known.T
@@ -160,8 +175,9 @@ def search(
         found = right.any(1)
         best = np.where(right, scores, -np.inf).max(1, keepdims=True)
         ranks.append(1 + ((scores >= best) & ~right & ~itself).sum(1)[found])
-        likeness.append(scores.max(1)[found])
-    return Search(_joined(ranks), _joined(likeness), len(known_texts))
+        rights.append(best[found, 0])
+        wrongs.append(np.where(right, -np.inf, scores).max(1)[found])
+    return Search(_joined(ranks), _joined(rights), _joined(wrongs), len(known_texts))
 
 
 def mine(

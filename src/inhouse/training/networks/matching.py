@@ -18,7 +18,6 @@ from inhouse.core.ids import now
 from inhouse.data.examples import Form
 from inhouse.training.batches import epoch_batches
 from inhouse.training.dataset import Row, Splits
-from inhouse.training.evaluate import unknown_threshold
 from inhouse.training.export import write_artifact
 from inhouse.training.matches import (
     Groups,
@@ -130,7 +129,7 @@ class Matching(Task[Pairing]):
             "labels": [],
             "signature": {"inputs": {"text": "string"}, "outputs": {"vector": "list"}},
             "max_length": truncation["max_length"],
-            "unknown_threshold": self._threshold(),
+            "unknown_threshold": tried.threshold() if (tried := self._search(self._splits.dev)) else 0.0,
             "settings": {"dimensions": self._network.dimensions, "pooling": self._network.pooling},
             "metrics": metrics,
             "lineage": dict(lineage),
@@ -191,13 +190,6 @@ class Matching(Task[Pairing]):
             return None
         groups = read_groups((*self._splits.train, *self._splits.dev, *self._splits.test), form)
         return search(self._vectors(asked), asked, self._vectors(known), known, groups)
-
-    def _threshold(self) -> float:
-        """The likeness that 95 % of the nearest texts have where they are right, on the dev rows."""
-        found = self._search(self._splits.dev)
-        if found is None:
-            return 0.0
-        return min(1.0, max(0.0, unknown_threshold(found.likeness.tolist(), (found.ranks == 1).tolist())))
 
     def _vectors(self, texts: Sequence[str]) -> np.ndarray:
         return outputs_of(self._network, self._tokenizer, texts).numpy()

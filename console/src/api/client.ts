@@ -29,7 +29,7 @@ export class ApiError extends Error {
 }
 
 type Json = Record<string, unknown> | unknown[]
-type Method = 'GET' | 'POST' | 'PUT' | 'DELETE'
+type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
 
 interface Options {
   body?: Json | FormData | undefined
@@ -74,6 +74,7 @@ export const api = {
     json<T>('GET', path, { signal, headers: { accept: 'application/json' } }),
   post: <T>(path: string, body?: Json | FormData) => json<T>('POST', path, { body }),
   put: <T>(path: string, body: Json) => json<T>('PUT', path, { body }),
+  patch: <T>(path: string, body: Json) => json<T>('PATCH', path, { body }),
   delete: <T = void>(path: string) => json<T>('DELETE', path),
 }
 

@@ -177,6 +177,7 @@ export interface DatasetVersion {
   splits: Record<string, number>
   note: string
   created_at: number
+  form: string
 }
 
 export interface Dataset {
@@ -221,6 +222,8 @@ export interface SchemaField {
   minimum?: number
   maximum?: number
   exclusiveMinimum?: number
+  exclusiveMaximum?: number
+  maxLength?: number
 }
 
 interface FieldText {
@@ -230,6 +233,10 @@ interface FieldText {
 
 export interface Recipe {
   name: string
+  /** The forms of rows that it learns from. */
+  forms: string[]
+  /** The command that installs what it needs; empty when all is there. */
+  missing: string
   texts: Record<'en' | 'zh', FieldText & { fields: Record<string, FieldText> }>
   settings: { properties?: Record<string, SchemaField> }
 }
@@ -247,6 +254,10 @@ export interface Run {
   error: string
   metrics: Metrics
   seed: number
+  attempt: number
+  processes: number
+  study_id: string | null
+  trial: number | null
   created_at: number
   started_at: number | null
   ended_at: number | null
@@ -259,12 +270,23 @@ export interface ClassMetrics {
   support: number
 }
 
+/** What a model was found to be worth: figures by name, and what belongs to its kind. */
 export interface Metrics {
   accuracy?: number
   macro_f1?: number
   ece?: number
   per_class?: Record<string, ClassMetrics>
   confusions?: { label: string; predicted: string; count: number; text: string }[]
+  micro?: ClassMetrics
+  overlap?: ClassMetrics
+  matching?: ClassMetrics
+  oos?: Record<string, number | null>
+  out_of_scope?: Record<string, number | null>
+  robustness?: Record<string, number | { accuracy: number; drop: number }>
+  golden?: { count: number; passed: number; failed: ErrorRow[] }
+  importance?: Record<string, number>
+  base?: Record<string, number>
+  [figure: string]: unknown
 }
 
 export interface RunEvent {
@@ -276,8 +298,12 @@ export interface RunEvent {
   epoch?: number
   loss?: number
   lr?: number
+  grad_norm?: number | null
   examples_per_s?: number
+  tokens_per_s?: number
+  memory_mb?: number
   eta_s?: number
+  message?: string
   split?: string
   accuracy?: number
 }
@@ -295,6 +321,8 @@ export interface ModelVersion {
   metrics: Metrics
   lineage: Record<string, unknown>
   created_at: number
+  is_protected: boolean
+  note: string
   aliases: string[]
 }
 
@@ -666,4 +694,178 @@ export interface TakenLabels {
   taken: number
   nothing_to_learn: number
   held_out: number
+}
+
+/** A setting or metric of compared runs: its value in each, in their order. */
+export interface ComparedLine {
+  name: string
+  values: unknown[]
+  differs: boolean
+}
+
+export type CurveColumns = Record<string, (number | null)[]>
+
+export interface RunComparison {
+  runs: Run[]
+  settings: ComparedLine[]
+  metrics: ComparedLine[]
+  curves: Record<string, Record<'train' | 'dev', CurveColumns>>
+}
+
+export interface Trial {
+  number: number
+  run_id: string
+  state: 'running' | 'complete' | 'pruned' | 'failed'
+  value: number | null
+  config: Record<string, unknown>
+}
+
+/** A search for the best settings of a recipe. */
+export interface Study {
+  id: string
+  recipe: string
+  config: Record<string, unknown>
+  space: Record<string, { low?: number | null; high?: number | null; log?: boolean; choices?: unknown[] }>
+  dataset: string
+  dataset_version: number
+  model: string
+  seed: number
+  objective: 'accuracy' | 'loss'
+  budget: { trials: number; minutes: number; parallel: number; pruner: string }
+  status: 'queued' | 'running' | 'stopping' | 'succeeded' | 'failed' | 'stopped'
+  error: string
+  best_run: string | null
+  model_version: number | null
+  created_at: number
+  started_at: number | null
+  ended_at: number | null
+  trials: Trial[]
+}
+
+/** A version in another format, with what was measured of it. */
+export interface Variant {
+  name: string
+  status: 'queued' | 'ready' | 'refused' | 'failed'
+  reason: string
+  size_bytes: number
+  figures: Record<string, number | string>
+  created_at: number
+}
+
+export interface Evaluation {
+  id: string
+  model: string
+  number: number
+  dataset: string
+  dataset_version: number
+  split: string
+  status: 'queued' | 'ready' | 'failed'
+  error: string
+  metrics: Metrics
+  created_at: number
+}
+
+export interface ConfusionCell {
+  label: string
+  predicted: string
+  count: number
+}
+
+/** The answers whose confidence lies between `low` and `high`. */
+export interface ReliabilityBin {
+  low: number
+  high: number
+  count: number
+  confidence: number
+  accuracy: number
+}
+
+export interface EvaluationReport {
+  kind: string
+  metrics: Metrics
+  per_class: Record<string, ClassMetrics>
+  confusion: ConfusionCell[]
+  reliability: ReliabilityBin[]
+}
+
+/** A marked or found place of a text, counted in characters. */
+export interface TextSpan {
+  start: number
+  end: number
+  label: string
+  text?: string
+  score?: number
+}
+
+/** A row of an evaluation: of a classifier with its label, of a tagger with its spans. */
+export interface ErrorRow {
+  id: string
+  text: string
+  correct: boolean
+  label?: string
+  predicted?: string
+  score?: number
+  label_score?: number
+  known?: boolean
+  golden?: boolean
+  marked?: TextSpan[]
+  found?: TextSpan[]
+}
+
+export interface ErrorRows extends Items<ErrorRow> {
+  total: number
+}
+
+export interface TokenWeight {
+  text: string
+  start: number
+  end: number
+  weight: number
+  part: number
+}
+
+export interface Explanation {
+  label: string
+  score: number
+  logit: number
+  baseline: number
+  gap: number
+  tokens: TokenWeight[]
+}
+
+type Both = Record<'a' | 'b' | 'difference', number>
+
+export interface VersionComparison {
+  a: string
+  b: string
+  rows: string
+  metrics: Record<string, Both>
+  per_class: Record<string, Both>
+  config: Record<string, { a: unknown; b: unknown }>
+  lineage: Record<string, { a: unknown; b: unknown }>
+  test: Partial<Record<'rows' | 'p' | 'difference' | 'low' | 'high' | 'only_a' | 'only_b', number>>
+  fixed: ComparedRow[]
+  broken: ComparedRow[]
+}
+
+export interface ComparedRow {
+  id: string
+  text: string
+  label: string
+  a: string
+  b: string
+}
+
+/** What a model says of one input; which parts there are depends on its kind. */
+export interface PredictionRow {
+  model: string
+  model_version: number
+  prediction?: string
+  labels?: string[]
+  score?: number
+  scores?: Record<string, number>
+  known?: boolean
+  spans?: TextSpan[]
+  vector?: number[]
+  value?: number
 }

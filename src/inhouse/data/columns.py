@@ -103,6 +103,8 @@ def columns_of(example: Example, form: Form) -> Row:
         row["text"] = example.text
     row |= {name: value for name, value in content.items() if name != "labels"}
     label = content.get("labels") or example.label
+    if form == Form.TEXT and isinstance(label, str) and not _is_plain(label):
+        label = [label]  # not to be taken for several
     about = {"label": label, "split": example.split, "source": example.source, "user": example.user}
     return row | {name: value for name, value in {**about, "meta": example.meta}.items() if value}
 
@@ -113,7 +115,10 @@ def flat(row: Row, form: Form) -> Row:
     if form == Form.TABLE:
         if taken := cells.keys() & row["features"].keys():
             raise CannotExport(f"A feature is called {min(taken)!r} like a column of ours.", hint="Export JSON lines.")
-        cells = {**row["features"], **cells}
+        return {
+            **row["features"],
+            **{name: value if name == "label" else _cell(name, value) for name, value in cells.items()},
+        }
     return {name: _cell(name, value) for name, value in cells.items()}
 
 
@@ -293,11 +298,13 @@ def _words(row: Row, role: str, most: int) -> str:
 
 
 def _value(value: Any) -> Any:
-    """A cell of a table: a number, a text or nothing."""
+    """A cell of a table: a number, a text or nothing. A whole number is the same with and without a point."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
         return value.strip()[:MAX_TEXT] or None
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     return value if isinstance(value, int | float) or value is None else json.dumps(value, ensure_ascii=False)
 
 
@@ -305,7 +312,7 @@ def _with_numbers(row: Example, numbers: Iterable[str]) -> Example:
     features = dict(row.content["features"])
     for name in numbers:
         if isinstance(value := features.get(name), str):
-            features[name] = float(value) if any(mark in value for mark in ".eE") else int(value)
+            features[name] = _value(float(value) if any(mark in value for mark in ".eE") else int(value))
     return Example(
         text=table_text(features) or "(empty)",
         label=row.label,
@@ -353,11 +360,14 @@ def _spoken(value: Any) -> Any:
     return parsed if is_spoken else value
 
 
+def _is_plain(label: str) -> bool:
+    return "|" not in label and not label.startswith(("[", "{"))
+
+
 def _cell(name: str, value: Any) -> Any:
     if name == "label" and isinstance(value, str | list):
         labels = [value] if isinstance(value, str) else value
-        is_plain = not any("|" in label or label.startswith(("[", "{")) for label in labels)
-        return "|".join(labels) if is_plain else _json(labels)
+        return "|".join(labels) if all(map(_is_plain, labels)) else _json(labels)
     if isinstance(value, bool):
         return str(value).lower()
     return _json(value) if isinstance(value, list | dict) else value

@@ -139,7 +139,34 @@ def open_text(file: BinaryIO, newline: str = "") -> tuple[io.TextIOWrapper, str]
     """The file as text, and the name of its encoding (UTF-8, UTF-16, or a detected legacy one such as GBK)."""
     codec, name, errors = _encoding(file)
     file.seek(0)
-    return io.TextIOWrapper(file, encoding=codec, errors=errors, newline=newline), name
+    return io.TextIOWrapper(_Lent(file), encoding=codec, errors=errors, newline=newline), name
+
+
+class _Lent(io.BufferedIOBase):
+    """A file that stays open when the text over it is done with."""
+
+    name = ""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return self._file.read(-1 if size is None else size)
+
+    def read1(self, size: int = -1, /) -> bytes:
+        return self._file.read(max(size, _HEAD))
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
 
 
 def mended(value: Any, depth: int = 0) -> Any:
@@ -172,7 +199,7 @@ def _encoding(file: BinaryIO) -> tuple[str, str, str]:
         return "utf-16", "utf-16", "replace"  # a cut-off end must not hide the rest
     if (bad_at := _not_utf8(file)) < 0:
         return "utf-8-sig", "utf-8", "strict"
-    file.seek(max(0, bad_at - _BLOCK // 2))
+    file.seek(max(0, bad_at - 1000))
     found = from_bytes(file.read(_BLOCK), cp_isolation=_ENCODINGS).best()
     if found is None:
         raise FileUnreadable("The encoding of the file cannot be told.", hint="Save it as UTF-8.")
@@ -213,14 +240,13 @@ def _guess(head: bytes) -> str:
         return "json"
     lines = [line.strip() for line in text.split("\n") if line.strip()]
     if text.startswith("{"):
-        if len(lines) == 1 and (_LIST.match(text) or len(head) == _HEAD):
-            return "json" if _LIST.match(text) else ""
+        if len(lines) == 1:
+            return ""
         return "jsonl" if lines[0].endswith("}") else "json"
     tagged = [line for line in lines[:50] if not line.startswith("#")]
     return "conll" if tagged and all(map(_TAGGED.fullmatch, tagged)) else "csv"
 
 
-_LIST = re.compile(r'\{\s*"[^"]*"\s*:\s*\[\s*\{')
 _TAGGED = re.compile(r".*[\t ](O|[BIESMLU]-\S+)")
 
 

@@ -57,9 +57,9 @@ def row_format(name: str) -> Callable[[FormatClass], FormatClass]:
     return add
 
 
-def titles(package: str, name: str) -> dict[str, str]:
-    """How a plug-in is called in each language."""
-    return {language: _locale(package, language)[name]["title"] for language in LANGUAGES}
+def texts(package: str, name: str) -> dict[str, dict[str, Any]]:
+    """What is said of a plug-in in each language."""
+    return {language: _locale(package, language)[name] for language in LANGUAGES}
 
 
 @cache

@@ -102,7 +102,7 @@ def management_api(house: House) -> FastAPI:
 def routers(house: House) -> list[APIRouter]:
     return [
         access_api.router(house.identity, secure_cookies=house.settings.secure_cookies),
-        data_api.router(house.datasets),
+        data_api.router(house.datasets, house.curation),
         labelling_api.router(house.label_queues),
         training_api.router(house.runs),
         models_api.router(house.registry, house.deployments.answering),

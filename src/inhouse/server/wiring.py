@@ -24,6 +24,7 @@ from inhouse.core.secrets import Secrets
 from inhouse.core.settings import SETTINGS_FILE, Settings, load_settings
 from inhouse.core.settings import Gateway as GatewaySettings
 from inhouse.core.settings import Training as TrainingSettings
+from inhouse.data.curation import Curation
 from inhouse.data.datasets import Datasets
 from inhouse.data.examples import Example
 from inhouse.data.labelling.queues import Queues
@@ -37,6 +38,7 @@ from inhouse.knowledge.bases import KnowledgeBases
 from inhouse.knowledge.sandbox import Sandbox
 from inhouse.loop.loop import Loop
 from inhouse.models.registry import ModelRegistry
+from inhouse.server import curation
 from inhouse.server.migrations import migrate
 from inhouse.serving.deployments import Deployments
 from inhouse.serving.language_models import LanguageModels
@@ -143,6 +145,7 @@ class House:
     bus: Bus
     identity: Identity
     datasets: Datasets
+    curation: Curation
     label_queues: Queues
     registry: ModelRegistry
     runs: Runs
@@ -260,6 +263,7 @@ def _join(settings: Settings, db: Database, closing: AsyncExitStack) -> House:
         feedbacks=feedbacks,
         changed=lambda: bus.publish("deployments"),
     )
+    label_queues = Queues(db, datasets, _Guesser(predictor))
     return House(
         settings=settings,
         db=db,
@@ -267,7 +271,12 @@ def _join(settings: Settings, db: Database, closing: AsyncExitStack) -> House:
         bus=bus,
         identity=identity,
         datasets=datasets,
-        label_queues=Queues(db, datasets, _Guesser(predictor)),
+        curation=Curation(
+            datasets,
+            writer=curation.Writer(gateway),
+            lineage=curation.Lineage(registry, runs, label_queues),
+        ),
+        label_queues=label_queues,
         registry=registry,
         runs=runs,
         versions=versions,

@@ -139,6 +139,12 @@ def _written(row: Row) -> str:
                 f"Marked places overlap in {text[:60]!r}; tags of words cannot say that.", hint="Export JSON lines."
             )
     for span in spans:
+        marked = text[span["start"] : span["end"]]
+        if marked != marked.strip():
+            raise CannotExport(
+                f"The marked place {marked[:60]!r} begins or ends with a space; tags of words cannot say that.",
+                hint="Export JSON lines, or mark the words only.",
+            )
         if not _PIECE.fullmatch(span["label"]):
             raise CannotExport(f"The label {span['label']!r} has a space in it, so it cannot be a tag.")
     is_plain = text.isprintable() and text == text.strip()

@@ -54,7 +54,7 @@ def _rows(text: io.TextIOWrapper, separator: str) -> Iterator[Row | BadRow]:
     csv.field_size_limit(_MAX_CELL)
     reader = csv.reader(text, delimiter=separator, strict=True)
     try:
-        header = named(next(reader))
+        header = named(next(reader, []))
         for cells in reader:
             if any(cell.strip() for cell in cells):
                 yield _row(header, cells)

@@ -53,8 +53,10 @@ class Parquet(FileKind):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        rows = list(rows)
+        columns = dict.fromkeys(name for row in rows for name in row)
         try:
-            pq.write_table(pa.Table.from_pylist(list(rows)), out)
+            pq.write_table(pa.Table.from_pylist([{name: row.get(name) for name in columns} for row in rows]), out)
         except (pa.ArrowException, OverflowError) as error:
             raise CannotExport(
                 f"The rows do not fit into typed columns: {_first_line(error)}.", hint="Export JSON lines."

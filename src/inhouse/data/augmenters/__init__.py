@@ -1,0 +1,1 @@
+"""Ways of making training rows: one module each."""

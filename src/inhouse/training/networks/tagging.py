@@ -59,7 +59,7 @@ class Tagging(Task[Tagged]):
         self._tokenizer = tokenizer
         self._max_length = max_length
         self._stride = recipe.stride_for(max_length)
-        self._left_out = 0
+        self._left_out = sum(len(spans_of(row)) - len(flatten(spans_of(row))) for row in splits.train)
         set_windows(tokenizer, max_length=max_length, stride=self._stride)
         self.train = self._encode(splits.train)
         self.dev = self._encode(splits.dev)
@@ -92,8 +92,7 @@ class Tagging(Task[Tagged]):
         if self._moves is not None:
             losses = self._surprise(logits, target)
         else:
-            tokens = F.cross_entropy(logits.transpose(1, 2), target, reduction="none", ignore_index=NO_TAG)
-            losses = (tokens * self._tag_weights.to(logits.device)[target.clamp(min=0)]).sum(1)
+            losses = (_cross_entropy(logits, target) * self._tag_weights.to(logits.device)[target.clamp(min=0)]).sum(1)
         return (losses / is_token.sum(1).clamp(min=1) * batch["weight"]).mean()
 
     def judge(self, batch: Batch) -> Judged:
@@ -105,7 +104,7 @@ class Tagging(Task[Tagged]):
         is_token = target != NO_TAG
         if self._moves is None:
             said = logits.argmax(-1)
-            losses = F.cross_entropy(logits.transpose(1, 2), target, reduction="none", ignore_index=NO_TAG).sum(1)
+            losses = _cross_entropy(logits, target).sum(1)
         else:
             said, losses = self._likeliest(logits, is_token), self._surprise(logits, target)
         counts = is_token & ((target > 0) | (said > 0))
@@ -117,7 +116,7 @@ class Tagging(Task[Tagged]):
     def finish(self, directory: Path, *, lineage: Mapping[str, Any], emit: Emit) -> dict[str, Any]:
         self.module.cpu()
         if self._left_out:
-            message = f"{self._left_out} spans overlap a longer one and were not learned: a token has one tag."
+            message = f"{self._left_out} spans overlap a longer one and were not learned: a place has one type."
             emit("warning", message=message)
         temperature = self._calibrate()
         report = self._evaluate(temperature)
@@ -233,13 +232,17 @@ class Tagging(Task[Tagged]):
         offsets: list[tuple[int, int]] = []
         for window in self._windows(row):
             offsets += window.encoding.offsets[window.own][len(offsets) - window.first :]
-        marked = spans_of(row)
-        flat = flatten(marked)
-        self._left_out += len(marked) - len(flat)
-        return align(flat, offsets, {label: number for number, label in enumerate(self._labels)})
+        labels = {label: number for number, label in enumerate(self._labels)}
+        return align(flatten(spans_of(row)), offsets, labels)
 
     def _windows(self, row: Row) -> list[Window]:
         return windows_of(self._tokenizer.encode(row.text), self._stride)
+
+
+def _cross_entropy(logits_BTC: Tensor, target_BT: Tensor) -> Tensor:
+    """The loss of each token. Flat, because on GPUs only that is computed the same way every time."""
+    flat = F.cross_entropy(logits_BTC.flatten(0, 1), target_BT.flatten(), reduction="none", ignore_index=NO_TAG)
+    return flat.view_as(target_BT)
 
 
 class _Learned(nn.Module):

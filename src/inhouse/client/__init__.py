@@ -11,7 +11,9 @@ from inhouse.client.http import Http
 from inhouse.client.labelling import LabelQueues
 from inhouse.client.language_models import LanguageModels
 from inhouse.client.loop import Inbox, Loop, Releases
-from inhouse.client.training import Deployments, Models, Runs
+from inhouse.client.models import Models
+from inhouse.client.studies import Studies
+from inhouse.client.training import Deployments, Runs
 from inhouse.client.types import Me
 
 __all__ = ["Client"]
@@ -30,6 +32,7 @@ class Client:
         self.datasets = Datasets(self._http)
         self.label_queues = LabelQueues(self._http)
         self.runs = Runs(self._http)
+        self.studies = Studies(self._http)
         self.models = Models(self._http)
         self.deployments = Deployments(self._http)
         self.knowledge = Knowledge(self._http)

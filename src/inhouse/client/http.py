@@ -61,6 +61,14 @@ class Http:
         """Read what is at an API path. Parameters that are None or empty are left out."""
         return self.send("GET", *segments, params=params)
 
+    def download(self, *segments: object, **params: object) -> bytes:
+        """Read a file."""
+        with self._translated():
+            response = self._client.get(_path(API, segments), params=_given(params))
+        if response.is_error:
+            self._content(response)
+        return response.content
+
     def post(self, *segments: object, body: object = None) -> Any:
         return self.send("POST", *segments, body=body)
 

@@ -1,11 +1,11 @@
-"""Training runs, models and their traffic."""
+"""Training runs, and the traffic of what they made."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from inhouse.client.curve import Curve
 from inhouse.client.http import Http
-from inhouse.client.types import Deployment, Model, ModelSummary, ModelVersion, Prediction, Recipe, Run, RunComparison
+from inhouse.client.types import Deployment, Recipe, Run, RunComparison
 
 
 class Runs:
@@ -81,34 +81,6 @@ class Runs:
     def curve(self, run_id: str) -> Curve:
         """The run's learning curve, as a notebook shows it: `client.runs.curve(run["id"]).follow()`."""
         return Curve(self, run_id)
-
-
-class Models:
-    """Trained models."""
-
-    def __init__(self, http: Http) -> None:
-        self._http = http
-
-    def list(self) -> Sequence[ModelSummary]:
-        return self._http.get("models")["items"]
-
-    def get(self, name: str) -> Model:
-        return self._http.get("models", name)
-
-    def version(self, name: str, number: int) -> ModelVersion:
-        return self._http.get("models", name, "versions", number)
-
-    def predict(
-        self,
-        name: str,
-        inputs: Sequence[str | Mapping[str, Any]],
-        *,
-        version: int | None = None,
-        top_k: int | None = None,
-    ) -> Sequence[Prediction]:
-        """What the model says of each input: a text, `{"text", "other"}` or `{"features"}`, as its kind reads."""
-        body = {"inputs": [*inputs], "version": version, "top_k": top_k}
-        return self._http.send("POST", name, body=body, root="/predict", is_repeatable=True)["predictions"]
 
 
 class Deployments:

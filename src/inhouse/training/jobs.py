@@ -140,6 +140,9 @@ class Training:
         if code != FINISHED:
             raise _failure(directory, code)
         manifest = json.loads((directory / ARTIFACT / MANIFEST).read_bytes())
+        if run.study_id:
+            self._clear(directory)
+            return {"status": "succeeded", "metrics": manifest["metrics"]}
         about = {key: manifest[key] for key in ("kind", "metrics", "lineage")}
         model = self._models.register(principal, run.model, directory / ARTIFACT, **about)
         if not self._terms.keep_after_success:

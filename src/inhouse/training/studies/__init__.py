@@ -1,0 +1,1 @@
+"""Studies: many runs that look for good settings together."""

@@ -6,7 +6,23 @@ import typer
 
 from inhouse import __version__
 from inhouse.cli import app as app_commands
-from inhouse.cli import data, demo, doctor, feedback, gateway, key, knowledge, label, llm, loop, model, train, up, user
+from inhouse.cli import (
+    data,
+    demo,
+    doctor,
+    feedback,
+    gateway,
+    key,
+    knowledge,
+    label,
+    llm,
+    loop,
+    model,
+    search,
+    train,
+    up,
+    user,
+)
 from inhouse.cli.connection import Connection
 from inhouse.cli.output import show_error
 from inhouse.core.errors import InhouseError
@@ -45,6 +61,8 @@ app.command("doctor")(doctor.doctor)
 app.command("ask")(app_commands.ask)
 app.add_typer(data.commands, name="data")
 app.add_typer(label.commands, name="label")
+train.commands.command("search")(search.search)
+train.commands.command("studies")(search.studies)
 app.add_typer(train.commands, name="train")
 app.add_typer(model.commands, name="model")
 app.add_typer(knowledge.commands, name="kb")

@@ -1,14 +1,19 @@
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
+from inhouse.core.events import EventLog
 from inhouse.core.principal import Principal
-from inhouse.training.api import router
-from inhouse.training.runs import Runs
+from inhouse.training import comparison, store
+from inhouse.training.api import NothingToCompare, router
+from inhouse.training.runs import RunNotFound, Runs
+from inhouse.training.store import Run
 
 
 @pytest.fixture
@@ -53,3 +58,52 @@ async def test_a_run_is_followed_to_its_model_and_replayed(http: httpx.AsyncClie
     assert replayed == [item for item in live if item[0] == "end" or item[1]["seq"] > last_step]
     assert listed == [data for name, data in live if name != "end"]
     assert (await http.get(f"/runs/{run['id']}")).json() == done
+
+
+@pytest.fixture
+def two_runs(runs: Runs, principal: Principal, tmp_path: Path) -> list[str]:
+    """Two runs that have ended, the second after a crash: it made its second step twice."""
+    for number, epochs in enumerate((1, 2)):
+        run = Run(
+            f"run_{number}", principal.workspace_id, "me", 1.0, "classify", {"epochs": epochs}, "desk", 1, "intent", 0
+        )
+        metrics = {"accuracy": 0.5 + number / 4, "per_label": {}}
+        with runs.db.write() as conn:
+            store.insert_run(conn, replace(run, status="succeeded", metrics=metrics))
+        with EventLog(tmp_path / "runs" / run.id / "events.jsonl") as events:
+            for step in (1, 2, 2, 3):
+                events.append("step", step=step, loss=1 / step, grad_norm=None)
+            events.append("eval", step=3, split="dev", loss=0.5, accuracy=0.75)
+    return ["run_0", "run_1"]
+
+
+async def test_runs_are_put_side_by_side(http: httpx.AsyncClient, two_runs: list[str]):
+    compared = (await http.get("/runs/compare", params={"ids": ",".join(two_runs)})).json()
+
+    settings = {line["name"]: (line["values"], line["differs"]) for line in compared["settings"]}
+    assert [run["id"] for run in compared["runs"]] == two_runs
+    assert (settings["epochs"], settings["seed"]) == (([1, 2], True), ([0, 0], False))
+    assert settings["schedule"] == (["linear", "linear"], False)  # left to its default
+    assert compared["metrics"] == [{"name": "accuracy", "values": [0.5, 0.75], "differs": True}]
+    curves = compared["curves"]["run_1"]
+    assert curves["train"]["step"] == [1, 2, 3]
+    assert curves["dev"] == {"step": [3], "loss": [0.5], "accuracy": [0.75]}
+
+
+def test_a_long_curve_is_thinned_out_to_where_the_run_stands():
+    told = [{"seq": step, "ts": 0.0, "type": "step", "step": step, "loss": 1.0} for step in range(1, 1001)]
+
+    steps = comparison.curves(told)["train"]["step"]
+
+    assert (len(steps), steps[-1]) == (200, 1000)
+
+
+@pytest.mark.parametrize("ids", ["", ",", ",".join(f"run_{n}" for n in range(17))])
+async def test_no_runs_and_too_many_cannot_be_compared(http: httpx.AsyncClient, ids: str):
+    with pytest.raises(NothingToCompare):
+        await http.get(f"/runs/compare?ids={ids}")
+
+
+async def test_comparing_with_an_unknown_run_names_it(http: httpx.AsyncClient):
+    with pytest.raises(RunNotFound, match="run_x"):
+        await http.get("/runs/compare?ids=run_x")

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,12 @@ from inhouse.core.blobs import Blobs
 from inhouse.core.db import Database
 from inhouse.core.principal import Principal
 from inhouse.data.datasets import DatasetNotFound, Datasets
+from inhouse.data.examples import Example
 from inhouse.models.registry import BadModelName
 from inhouse.training import store
 from inhouse.training.recipe import BadConfig
 from inhouse.training.runs import RunHasEnded, RunNotFound, RunNotResumable, Runs
+from inhouse.training.spec import DATASET, SPEC, Spec
 from inhouse.training.store import Run
 
 MEDIUM = {"epochs": 300, "patience": 0}
@@ -109,6 +112,37 @@ def test_a_run_goes_on_when_the_server_is_back(runs: Runs, start_runs: Callable[
 
     assert back.get(principal, run.id).status in ("queued", "running")
     assert ended(back, principal, run).status == "succeeded"
+
+
+def test_a_run_keeps_to_its_version_of_the_dataset(
+    runs: Runs, sqlite: Database, blobs: Blobs, principal: Principal, tmp_path: Path
+):
+    """Stopped before it began, it is resumed when the dataset has long moved on."""
+    datasets = Datasets(sqlite, blobs)
+    first = datasets.get(principal, "desk", 1)
+    config = {"epochs": 1}
+    run = Run("run_1", principal.workspace_id, principal.user_id, 1.0, "classify", config, "desk", 1, "intent", 0)
+    with sqlite.write() as conn:
+        store.insert_run(conn, replace(run, status="stopped"))
+    datasets.add(principal, "desk", [Example("The lift is stuck", "lift")], note="")
+
+    runs.resume(principal, run.id)
+
+    assert ended(runs, principal, run).status == "succeeded"
+    directory = tmp_path / "runs" / run.id
+    assert Spec.model_validate_json((directory / SPEC).read_bytes()).lineage["dataset_digest"] == first.digest
+    assert "lift" not in (directory / DATASET / "train.jsonl").read_text()
+
+
+def test_a_run_that_succeeded_keeps_events_and_curves_but_no_checkpoints(
+    runs: Runs, principal: Principal, tmp_path: Path
+):
+    run = runs.start(principal, recipe="classify", dataset="desk", model="intent", config={"epochs": 1})
+    ended(runs, principal, run)
+
+    left = {path.name for path in (tmp_path / "runs" / run.id).iterdir()}
+    assert left >= {"events.jsonl", "tensorboard", "artifact"}
+    assert "checkpoints" not in left
 
 
 def test_a_queued_run_is_stopped_at_once_and_an_ended_one_never(runs: Runs, principal: Principal):

@@ -20,6 +20,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils import logging
 
 from inhouse.core.errors import Invalid
+from inhouse.models.language.int4 import is_packed, plain_weights
 from inhouse.models.language.vocabulary import read_json
 
 if TYPE_CHECKING:
@@ -257,6 +258,8 @@ def _load(directory: Path, dtype: str, device: str) -> Network:
     chosen = device if device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         config = AutoConfig.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
+        if is_packed(config.to_dict()):
+            return _prove(_unpacked(directory, config, dtype, chosen), directory.name)
         model: Any = AutoModelForCausalLM.from_pretrained(
             directory,
             config=config,
@@ -267,10 +270,26 @@ def _load(directory: Path, dtype: str, device: str) -> Network:
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise UnsupportedModel(f"{directory.name!r} cannot be loaded: {error}") from error
-    model.eval().to(chosen)
+    return _prove(_network(model, config, chosen), directory.name)
+
+
+def _unpacked(directory: Path, config: Any, dtype: str, device: str) -> Network:
+    """A model whose weights have four bits on disk."""
+    del config.quantization_config
+    chosen = getattr(torch, dtype) if dtype != "auto" else config.dtype or torch.float32
+    model = AutoModelForCausalLM.from_config(config, dtype=chosen, trust_remote_code=False)
+    found = model.load_state_dict(dict(plain_weights(directory, chosen)), strict=False)
+    model.tie_weights()
+    if lost := {*found.unexpected_keys, *found.missing_keys} - set(getattr(model, "_tied_weights_keys", None) or ()):
+        raise ValueError(f"its weights are not those of its configuration: {min(lost)!r}")
+    return _network(model, config, device)
+
+
+def _network(model: Any, config: Any, device: str) -> Network:
+    model.eval().to(device)
     text = config.get_text_config()
     length = getattr(text, "max_position_embeddings", None) or getattr(text, "n_positions", None) or 2048
-    return _prove(Network(model, context_length=int(length)), directory.name)
+    return Network(model, context_length=int(length))
 
 
 def check_files(directory: Path) -> None:

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from inhouse.models.language.int4 import is_packed
 from inhouse.serving.lm.checkpoint import Checkpoint, Kind
 from inhouse.serving.lm.runtime import Plan, language_runtimes
 from inhouse.serving.lm.vllm import Patience, VllmServer, has_gpu
@@ -31,7 +32,7 @@ class VllmRuntime:
         return "" if self._found() else _INSTALL
 
     def serves(self, checkpoint: Checkpoint, kind: Kind) -> bool:
-        return kind is Kind.CHAT
+        return kind is Kind.CHAT and not is_packed(checkpoint.config)
 
     def load(self, plan: Plan) -> VllmServer:
         server = VllmServer(plan, executable=self._found(), patience=self._patience)

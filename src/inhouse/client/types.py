@@ -65,6 +65,115 @@ class Examples(TypedDict):
     total: int
 
 
+class DataFormat(TypedDict):
+    """A format of import and export; `missing` is the command that installs what it needs."""
+
+    name: str
+    titles: dict[str, str]
+    forms: list[str]
+    suffix: str
+    missing: str
+
+
+class Augmenter(TypedDict):
+    """A way of making rows."""
+
+    name: str
+    forms: list[str]
+    most: int
+    settings: dict[str, Any]
+    texts: dict[str, dict[str, Any]]
+
+
+class Alike(TypedDict):
+    """Two rows that are nearly or exactly the same in what they ask."""
+
+    first: str
+    second: str
+    first_text: str
+    second_text: str
+    first_split: str
+    second_split: str
+    likeness: float
+
+
+class LengthBin(TypedDict):
+    start: int
+    end: int | None
+    count: int
+
+
+class LabelConflict(TypedDict):
+    text: str
+    labels: list[str]
+
+
+class DataReport(TypedDict):
+    """What a dataset version is like. Lists hold the first 50."""
+
+    count: int
+    splits: dict[str, int]
+    labels: dict[str, dict[str, int]]
+    lengths: list[LengthBin]
+    scripts: dict[str, int]
+    sources: dict[str, int]
+    synthetic: int
+    duplicates: int
+    near_duplicate_count: int
+    near_duplicates: list[Alike]
+    leak_count: int
+    leaks: list[Alike]
+    conflict_count: int
+    conflicts: list[LabelConflict]
+    threshold: float
+    is_complete: bool
+
+
+class DatasetChange(TypedDict):
+    kind: str
+    before: Example | None
+    after: Example | None
+
+
+class DatasetDiff(TypedDict):
+    """A page of what differs, and how much there is of each kind."""
+
+    added: int
+    removed: int
+    changed: int
+    items: list[DatasetChange]
+    total: int
+
+
+class DatasetMix(TypedDict):
+    """A mix; `repeated` and `leaking` training rows of its parts were left out."""
+
+    version: DatasetVersion
+    taken: dict[str, int]
+    repeated: int
+    leaking: int
+
+
+class AugmentedDataset(TypedDict):
+    """A version with `added` rows; `dropped` ones would have repeated or leaked, `failed` calls brought nothing."""
+
+    version: DatasetVersion
+    added: int
+    dropped: int
+    failed: int
+    tokens: int
+    cost: float | None
+
+
+class ErasedRows(TypedDict):
+    """`versions` have lost the user's rows, `made` are to go on with, `models` were trained on one of them before."""
+
+    rows: int
+    versions: list[str]
+    made: list[str]
+    models: list[str]
+
+
 class Recipe(TypedDict):
     name: str
     forms: list[str]

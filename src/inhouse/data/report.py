@@ -114,10 +114,13 @@ def script(text: str) -> str:
     found = {name: len(letters.findall(text)) for name, letters in _SCRIPTS.items()}
     if found["kana"]:
         found["kana"] += found.pop("han")
+    latin = found.pop("latin")
     name, most = max(found.items(), key=lambda item: item[1])
-    if not most:
+    if not most and not latin:
         return "other" if any(letter.isalpha() for letter in text) else "none"
-    return "mixed" if name != "latin" and found["latin"] > 2 * most else name
+    if latin > 2 * most:  # a Latin word has several letters, many other scripts have less
+        return "mixed" if latin <= 5 * most else "latin"
+    return name
 
 
 def _near(rows: Sequence[Example], form: str, threshold: float) -> tuple[Found, list[Alike]]:

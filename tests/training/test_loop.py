@@ -124,6 +124,7 @@ def test_stopping_and_going_on_changes_nothing(tmp_path: Path, stop_after: int):
 
 def trained(task: Line, directory: Path, events: Events | None = None) -> Line:
     assert loop(task, directory, events if events is not None else Events()).run()
+    task.module.cpu()  # wherever it was trained
     return task
 
 
@@ -302,6 +303,22 @@ class Bent(Line):
         self.module = nn.Sequential(nn.Linear(1, 8), nn.Tanh(), nn.Dropout(0.2), nn.Linear(8, 1))
 
 
+class Attentive(Line):
+    """The smallest encoder, which fits a number of its state to y."""
+
+    def __init__(self, points: list[Point], **plan: Any) -> None:
+        from transformers import BertConfig, BertModel
+
+        super().__init__(points, **{"learning_rate": 1e-3, **plan})
+        size = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
+        torch.manual_seed(0)
+        self.module = BertModel(BertConfig(vocab_size=16, max_position_embeddings=8, **size))
+
+    def loss(self, batch: Batch) -> Tensor:
+        tokens = (batch["x"] * 10).long().clamp(0, 15)
+        return (self.module(input_ids=tokens).last_hidden_state[..., 0] - batch["y"]).square().mean()
+
+
 EVERYTHING: dict[str, Any] = {"accumulate": 2, "ema": 0.9, "schedule": "cosine", "warmup": 0.2, "weight_decay": 0.1}
 RECORDED = [
     3.593957, 1.613661, 0.356963, 0.72099, 0.718568, 0.01208, 0.368015, 0.037516,
@@ -316,6 +333,20 @@ def test_what_is_learned_is_the_same_after_every_refactoring(tmp_path: Path):
     trained(Bent(LINE, epochs=5, batch_size=3, learning_rate=0.05, **EVERYTHING), tmp_path, events)
 
     assert [event["loss"] for event in events if "loss" in event] == pytest.approx(RECORDED, abs=1e-6)
+
+
+def test_gradient_checkpointing_changes_no_result(tmp_path: Path):
+    """On a network of Hugging Face, in training with dropout; ours have nothing to forget, which is told."""
+    events = Events()
+    plain = trained(Attentive(LINE, epochs=2), tmp_path / "plain")
+
+    thrifty = trained(Attentive(LINE, epochs=2, gradient_checkpointing=True), tmp_path / "thrifty")
+    trained(Line(LINE, epochs=1, gradient_checkpointing=True), tmp_path / "line", events)
+
+    assert thrifty.module.is_activation_checkpointing
+    for mine, theirs in zip(thrifty.module.parameters(), plain.module.parameters(), strict=True):
+        assert torch.allclose(mine, theirs, atol=1e-5)
+    assert len(events.of("warning")) == 1
 
 
 def test_a_frozen_weight_is_no_part_of_a_checkpoint(tmp_path: Path):

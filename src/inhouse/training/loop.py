@@ -280,7 +280,7 @@ class Loop(Generic[ItemType]):
         """Let the network forget its middle layers and compute them again on the way back."""
         able = [one for one in self._task.module.modules() if getattr(one, "supports_gradient_checkpointing", False)]
         for module in able:
-            cast(Any, module).gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            cast(Any, module).activation_checkpointing_enable()
         if not able:
             self._emit("warning", step=0, message="This network has no gradient checkpointing; it trains without.")
 

@@ -36,6 +36,7 @@ from inhouse.serving import api as serving_api
 from inhouse.serving.asgi import PredictApp
 from inhouse.serving.lm import api as language_models_api
 from inhouse.training import api as training_api
+from inhouse.training.studies import api as studies_api
 from inhouse.training.versions import api as versions_api
 from inhouse.workflow import api as workflow_api
 
@@ -105,6 +106,7 @@ def routers(house: House) -> list[APIRouter]:
         data_api.router(house.datasets, house.curation),
         labelling_api.router(house.label_queues),
         training_api.router(house.runs),
+        studies_api.router(house.studies),
         models_api.router(house.registry, house.deployments.answering),
         versions_api.router(house.versions),
         serving_api.router(house.deployments, house.predictor),

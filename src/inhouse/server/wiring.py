@@ -48,6 +48,7 @@ from inhouse.serving.predictor import Predictor
 from inhouse.training.jobs import Terms
 from inhouse.training.mlflow import Mlflow
 from inhouse.training.runs import Runs
+from inhouse.training.studies.studies import Studies
 from inhouse.training.versions.versions import Versions
 from inhouse.workflow.context import Services
 from inhouse.workflow.engine import Engine
@@ -149,6 +150,7 @@ class House:
     label_queues: Queues
     registry: ModelRegistry
     runs: Runs
+    studies: Studies
     versions: Versions
     deployments: Deployments
     pool: Pool
@@ -248,6 +250,7 @@ def _join(settings: Settings, db: Database, closing: AsyncExitStack) -> House:
         terms=_training_terms(settings.training),
         concurrency=settings.training.concurrency,
     )
+    studies = Studies(db, jobs, runs, datasets, registry, home / "runs")
     versions = Versions(registry, jobs, datasets, blobs, home / "versions")
     apps = Apps(db, workflows, changed=lambda: bus.publish("apps"))
     conversations = Conversations(db)
@@ -279,6 +282,7 @@ def _join(settings: Settings, db: Database, closing: AsyncExitStack) -> House:
         label_queues=label_queues,
         registry=registry,
         runs=runs,
+        studies=studies,
         versions=versions,
         deployments=deployments,
         pool=pool,
@@ -340,10 +344,12 @@ async def _start(house: House, closing: AsyncExitStack) -> None:
     closing.callback(house.conversations.close)
     closing.push_async_callback(asyncio.to_thread, house.jobs.close)
     closing.callback(house.runs.close)
+    closing.callback(house.studies.close)
     closing.push_async_callback(asyncio.to_thread, house.versions.close)
     await asyncio.to_thread(house.jobs.launch)
     await asyncio.to_thread(house.knowledge.recover)
     await asyncio.to_thread(house.runs.recover)
+    await asyncio.to_thread(house.studies.recover)
     closing.push_async_callback(house.bus.close)
     await house.bus.start()
     closing.push_async_callback(house.loop.close)

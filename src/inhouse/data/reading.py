@@ -3,6 +3,7 @@
 import io
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -177,7 +178,7 @@ def _layout(
     rows: list[Row], columns: list[str], mapping: Mapped, form: Form | None, chosen: type[Format] | None
 ) -> _Layout:
     if chosen is not None:
-        found = form or chosen().recognises(rows) or chosen.forms[0]
+        found = form or chosen().recognises(rows) or _fitting(chosen, rows[0])
         if found not in chosen.forms:
             raise WrongForm(f"{chosen.name!r} has no rows of the form {found.value!r}.", hint=_forms_of(chosen))
         return _Layout(found, chosen(), {})
@@ -188,6 +189,15 @@ def _layout(
                 return _Layout(found, format_(), {})
     form = form or _guess(columns, mapping)
     return _Layout(form, None, _mapping(form, columns, mapping))
+
+
+def _fitting(format_: type[Format], row: Row) -> Form:
+    """The first form of a format in which a row can be read."""
+    for form in format_.forms:
+        with suppress(Unfit):
+            example_of(format_().unfold(row, form), form)
+            return form
+    return format_.forms[0]
 
 
 def _forms_of(format_: type[Format]) -> str:

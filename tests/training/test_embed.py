@@ -11,12 +11,18 @@ import torch
 from tests.training.conftest import PHRASES, write_jsonl
 
 from inhouse.core.events import EventLog
+from inhouse.data.examples import Form
 from inhouse.serving.lm.checkpoint import Kind, open_checkpoint
 from inhouse.serving.lm.runtime import Plan as ServingPlan
 from inhouse.serving.lm.runtimes.transformers import TransformersRuntime
 from inhouse.serving.runtime import load
 from inhouse.testing.encoders import tiny_encoder
+from inhouse.training.checkpoint import Checkpoints
 from inhouse.training.child import FAILED, FINISHED, main
+from inhouse.training.dataset import Row, Splits
+from inhouse.training.loop import Loop
+from inhouse.training.networks.matching import Matching
+from inhouse.training.recipes.embed import Embed
 from inhouse.training.spec import DATASET, SPEC, Spec
 
 PREFIXES = ("", "please help: ", "hello, ", "请问")
@@ -129,6 +135,40 @@ def test_the_artifact_has_the_files_of_sentence_transformers(train: Train, tmp_p
     assert "1_Pooling/config.json" in json.loads((artifact / "manifest.json").read_bytes())["files"]
 
 
+def test_a_run_stopped_amid_an_epoch_goes_on_to_the_same_weights(tmp_path: Path):
+    whole, stopped = Training(tmp_path / "whole"), Training(tmp_path / "stopped")
+
+    assert whole.run(stop_after=None)
+    assert not stopped.run(stop_after=7)
+    assert stopped.run(stop_after=None)
+
+    assert all(torch.equal(value, stopped.weights[name]) for name, value in whole.weights.items())
+
+
+class Training:
+    """Trains on the same pairs each time it is run, from where it stopped."""
+
+    def __init__(self, directory: Path) -> None:
+        self._checkpoints = Checkpoints(directory)
+        self.weights: dict[str, torch.Tensor] = {}
+
+    def run(self, *, stop_after: int | None) -> bool:
+        asked = iter(range(1000))
+        rows = [Row(row["id"], row["text"], "", content=row["content"]) for row in pairs("train", "", "please: ")]
+        splits = Splits(rows, rows[::4], [], form=Form.PAIR)
+        task = Embed(epochs=3, batch_size=4, mined_negatives=3).prepare(splits, seed=1)
+        assert isinstance(task, Matching)
+        done = Loop(
+            task,
+            checkpoints=self._checkpoints,
+            checkpoint_every_s=1000,
+            emit=lambda *event, **values: None,
+            should_stop=lambda: next(asked) == stop_after,
+        ).run()
+        self.weights = task.module.state_dict()
+        return done
+
+
 def test_one_group_teaches_nothing(train: Train):
     def alike(split: str, left: str, right: str) -> list[dict[str, Any]]:
         return [{"id": split, "text": f"{left}a", "label": "", "content": {"other": f"{right}b"}}]
@@ -140,7 +180,6 @@ def test_one_group_teaches_nothing(train: Train):
 
 def test_a_likeness_never_counts_against_its_like():
     """Two texts of one group among two of another: with likenesses known, so is the loss."""
-    from inhouse.training.networks.matching import Matching
 
     class Fixed(torch.nn.Module):
         def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -29,6 +29,8 @@ def learn_head(
     vectors: Tensor,
     items: Sequence[Encoded],
     objective: Objective,
+    *,
+    learning_rate: float | None = None,
     report: Report = lambda step, loss: None,
 ) -> None:
     """Teach the head on the vectors of these items, beginning as the mean of each label's."""
@@ -39,7 +41,7 @@ def learn_head(
     }
     network.start_from(vectors, objective.members(batch["target"], network.head.out_features))
     weight, bias = (p.detach().clone().requires_grad_() for p in network.head.parameters())
-    optimizer = AdamW([{"params": [weight, bias]}], learning_rate=LEARNING_RATE)
+    optimizer = AdamW([{"params": [weight, bias]}], learning_rate=learning_rate or LEARNING_RATE)
     for step in range(STEPS):
         rows = torch.randint(len(items), (BATCH,), device=device)
         some = {name: tensor[rows] for name, tensor in batch.items()}
@@ -61,12 +63,14 @@ class Instant(Fit):
         objective: Objective,
         *,
         train: Sequence[Encoded],
+        learning_rate: float | None,
         precision: Precision,
     ) -> None:
         self._classifier = classifier
         self._network = network
         self._objective = objective
         self._train = train
+        self._learning_rate = learning_rate or LEARNING_RATE
         self._precision: Precision = precision
 
     def fit(self, *, emit: Emit, should_stop: Callable[[], bool]) -> bool:
@@ -84,9 +88,16 @@ class Instant(Fit):
 
         def report(step: int, loss: float) -> None:
             if step % REPORT_EVERY == 0:
-                emit("step", step=step, epoch=1, loss=round(loss, 6), lr=LEARNING_RATE * (1 - (step - 1) / STEPS))
+                emit("step", step=step, epoch=1, loss=round(loss, 6), lr=self._learning_rate * (1 - (step - 1) / STEPS))
 
-        learn_head(self._network, vectors, self._train, self._objective, report)
+        learn_head(
+            self._network,
+            vectors,
+            self._train,
+            self._objective,
+            learning_rate=self._learning_rate,
+            report=report,
+        )
         return True
 
     def finish(self, directory: Path, *, lineage: Mapping[str, Any], emit: Emit) -> dict[str, Any]:

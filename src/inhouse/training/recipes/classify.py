@@ -97,7 +97,8 @@ class Classify(Looped):
         suit_lengths(network, [len(item) for item in train])
         classifier = Classifier(network, tokenizer, rows)
         if self.effort == "instant":
-            return Instant(classifier, network, objective, train=train, precision=self.precision)
+            head = {"learning_rate": self.head_learning_rate, "precision": self.precision}
+            return Instant(classifier, network, objective, train=train, **head)
         teach_head(network, train, objective, pad=pad_of(tokenizer), precision=self.precision)
         epochs = {"normal": 3, "best": 6}[self.effort]
         plan = self.plan(seed, epochs=epochs, batch_size=64, learning_rate=3e-4)

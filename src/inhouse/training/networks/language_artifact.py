@@ -16,15 +16,13 @@ from inhouse.models.language.template import CHATML
 from inhouse.models.language.weights import weights_digest
 from inhouse.models.manifest import FORMAT
 from inhouse.training.networks.causal import open_causal
+from inhouse.training.networks.layout import copy_beside
 from inhouse.training.networks.quiet import quiet
 from inhouse.training.networks.student import Student
 from inhouse.training.sealed import draft, seal
 
 if TYPE_CHECKING:
     from inhouse.training.language import Wanted
-
-_BESIDE = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.jinja")
-"""What a model needs beside its weights and settings, as it came."""
 
 
 def write_language_artifact(
@@ -91,11 +89,3 @@ def write_merged(directory: Path, base: Path, adapter: Path) -> None:
 def stored_type(base: Path) -> torch.dtype:
     found = getattr(AutoConfig.from_pretrained(base, local_files_only=True, trust_remote_code=False), "dtype", None)
     return found if isinstance(found, torch.dtype) else torch.float32
-
-
-def copy_beside(source: Path, target: Path) -> None:
-    """Copy tokenizer and chat template."""
-    for pattern in _BESIDE:
-        for file in source.glob(pattern):
-            if file.is_file():
-                shutil.copyfile(file, target / file.name)

@@ -38,15 +38,15 @@ class Student:
     """Places of a packed row; 0 where each sequence has a row of its own."""
 
 
-def open_student(wanted: Wanted, texts: Iterable[str], *, seed: int) -> Student:
-    """Load or make the model. The same seed makes the same weights."""
+def open_student(wanted: Wanted, texts: Iterable[str], *, seed: int, like: Path | None = None) -> Student:
+    """Load or make the model. The same seed makes the same weights; one from scratch may have tokens `like` another."""
     torch.manual_seed(seed)
     scratch = None
     if wanted.base is None:
         if wanted.adapter:
             raise BaseNotUsable("An adapter needs its base.", hint="Set base to the model that it was made for.")
         scratch = Path(tempfile.mkdtemp(prefix="inhouse-scratch-"))
-        directory = write_scratch(scratch / "model", texts, context=wanted.max_length)
+        directory = write_scratch(scratch / "model", texts, context=wanted.max_length, like=like)
     else:
         directory = resolve_base(wanted.base)
     device = own_device()

@@ -11,7 +11,7 @@ from inhouse.cli.output import say, show
 
 commands = typer.Typer(help="Look at models, measure, export and ask them.", no_args_is_help=True)
 _VERSION = "A version, such as intent:3; the newest without a number."
-_FIGURES = ("accuracy", "agreement", "loss", "cpu_ms", "speedup", "memory_mb", "size_mb")
+_FIGURES = ("accuracy", "agreement", "perplexity", "loss", "cpu_ms", "speedup", "memory_mb", "size_mb")
 
 
 @commands.command("ls")
@@ -63,7 +63,7 @@ def card(context: typer.Context, version: str = typer.Argument(help=_VERSION)) -
 def export(
     context: typer.Context,
     version: str = typer.Argument(help=_VERSION),
-    variant: str = typer.Option("", help="onnx, int8, torchscript, torch_export, fp16 or bf16; made if need be."),
+    variant: str = typer.Option("", help="onnx, int8, torchscript, torch_export, fp16, bf16 or int4; made if need be."),
     edge: Path = typer.Option(None, help="Write a zip that runs without this platform and without torch."),
     to: Path = typer.Option(None, help="Write the files of the version or variant as a zip."),
 ) -> None:
@@ -87,7 +87,9 @@ def quantize(
     version: str = typer.Argument(help=_VERSION),
     variant: list[str] = typer.Option([], help="What to make; everything that the kind has by default."),
     rows: str = typer.Option("", help="Rows to measure on, such as tickets@v3/test; the version's own by default."),
-    max_loss: float = typer.Option(1.0, help="Points that a quantised variant may lose before it is refused."),
+    max_loss: float = typer.Option(
+        None, help="Points that a quantised variant may lose before it is refused; 1, of perplexity 10 %."
+    ),
 ) -> None:
     """Make variants of a version, and measure accuracy, speed, memory and size of each."""
     connection: Connection = context.obj
@@ -246,7 +248,7 @@ def _rows(reference: str) -> dict[str, Any]:
 
 def _show_variants(connection: Connection, variants: Sequence[Mapping[str, Any]]) -> None:
     rows = [{**one, **{name: one["figures"].get(name) for name in _FIGURES}} for one in variants]
-    titles = ("Accuracy", "Agreement", "Points lost", "CPU ms", "Speedup", "Memory MB", "Size MB")
+    titles = ("Accuracy", "Agreement", "Perplexity", "Points lost", "CPU ms", "Speedup", "Memory MB", "Size MB")
     columns = {"name": "Variant", "status": "Status", **dict(zip(_FIGURES, titles, strict=True)), "reason": "Reason"}
     show(connection.output, list(variants) if connection.output == "json" else rows, columns)
 

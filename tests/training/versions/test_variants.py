@@ -49,3 +49,4 @@ def test_only_known_variants_are_made_in_their_order():
         check_variants("classify", ["int2"])
     with pytest.raises(NoSuchVariant, match="'tabular'"):
         check_variants("tabular", [])
+    assert check_variants("chat", []) == ["int4"]

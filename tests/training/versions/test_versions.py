@@ -13,6 +13,7 @@ from inhouse.core.principal import Principal
 from inhouse.models.registry import ModelRegistry, VariantNotFound
 from inhouse.models.store import Variant
 from inhouse.testing.encoders import tiny_reranker
+from inhouse.testing.language import tiny_language_model
 from inhouse.training.variants import NoSuchVariant
 from inhouse.training.versions.versions import NoRows, NotReady, Rows, Versions
 
@@ -117,6 +118,21 @@ def test_a_directory_is_imported_measured_and_packed(versions: Versions, princip
     assert {"model.onnx", "model.safetensors", "manifest.json"} <= set(packed.namelist())
     with pytest.raises(NoRows, match="does not come from a dataset"):
         versions.evaluate(principal, "bought", 1)
+
+
+@pytest.mark.slow
+def test_a_language_model_is_written_in_four_bits_and_its_perplexity_compared(
+    versions: Versions, principal: Principal, tmp_path: Path
+):
+    versions.import_directory(principal, "writer", tiny_language_model(tmp_path / "source"))
+
+    versions.export(principal, "writer", 1, max_loss=100)
+    until(lambda: all(one.status != "queued" for one in versions.variants(principal, "writer", 1)))
+    (made,) = versions.variants(principal, "writer", 1)
+
+    assert (made.name, made.status, made.reason) == ("int4", "ready", "")
+    assert made.figures["size_mb"] < made.figures["size_mb_before"]
+    assert made.figures["measured_on"] == "texts of its own"
 
 
 @pytest.mark.slow

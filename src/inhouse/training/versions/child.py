@@ -49,6 +49,22 @@ def _write(work: Work) -> dict[str, Any]:
     return {}
 
 
+def _int4(work: Work) -> dict[str, Any]:
+    from inhouse.training.variants import write_int4
+
+    rows = Path(work["rows"]) if work["rows"] else None
+    costs = write_int4(Path(work["artifact"]), Path(work["directory"]), rows)
+    return {
+        "loss": costs["loss_points"],
+        "perplexity": round(costs["perplexity"], 4),
+        "perplexity_before": round(costs["perplexity_before"], 4),
+        "measured_on": costs["measured_on"],
+        "tokens": costs["tokens"],
+        "size_mb": round(costs["size_bytes"] / 1e6, 3),
+        "size_mb_before": round(costs["size_bytes_before"] / 1e6, 3),
+    }
+
+
 def _measure(work: Work) -> dict[str, Any]:
     """Figures of a variant; against those of the reference, where it has been measured."""
     import numpy as np
@@ -82,6 +98,7 @@ def _import(work: Work) -> dict[str, Any]:
 
 _TASKS: dict[str, Callable[[Work], dict[str, Any]]] = {
     "write": _write,
+    "int4": _int4,
     "measure": _measure,
     "evaluate": _evaluate,
     "import": _import,

@@ -18,7 +18,7 @@ from inhouse.core.principal import Principal
 from inhouse.data.store import split_reference
 from inhouse.models.registry import ModelRegistry, check_name
 from inhouse.models.store import Evaluation, ModelVersion, Variant
-from inhouse.training.variants import MAY_LOSE, ONNX, check_variants
+from inhouse.training.variants import INT4, MAY_LOSE, ONNX, check_variants, most_loss
 from inhouse.training.versions.archives import unpack
 from inhouse.training.versions.bundle import bundle
 from inhouse.training.versions.comparison import Comparison, compare
@@ -27,8 +27,6 @@ from inhouse.training.versions.workers import Workers, WorkInterrupted
 
 EXPORT, EVALUATE = "models.export", "models.evaluate"
 SPLITS = ("test", "dev", "train")
-MAX_LOSS = 1.0
-"""Points that a quantised variant may lose before it is refused."""
 
 
 class NoRows(Invalid):
@@ -98,13 +96,18 @@ class Versions:
         variants: Sequence[str] = (),
         *,
         rows: Rows | None = None,
-        max_loss: float = MAX_LOSS,
+        max_loss: float | None = None,
     ) -> list[Variant]:
-        """Queue the making and measuring of variants; all of them by default, on the version's own test rows."""
+        """Queue the making and measuring of variants; all of them by default, on the version's own test rows.
+
+        A language model that comes from no dataset is measured on what it writes itself.
+        """
         version = self.registry.get(principal, name, number)
         wanted = check_variants(version.kind, list(variants))
-        rows = rows or self._own_rows(principal, version)
-        self._check(principal, rows)
+        if rows is None and (version.kind != "chat" or version.lineage.get("dataset")):
+            rows = self._own_rows(principal, version)
+        if rows is not None:
+            self._check(principal, rows)
         job_id = new_id("export")
         queued = [Variant(one, "queued", figures={"job": job_id}) for one in wanted]
         for variant in queued:
@@ -115,8 +118,8 @@ class Versions:
             "model": name,
             "number": number,
             "variants": wanted,
-            "rows": [rows.dataset, rows.version, rows.split],
-            "max_loss": max_loss,
+            "rows": [rows.dataset, rows.version, rows.split] if rows else None,
+            "max_loss": most_loss(version.kind) if max_loss is None else max_loss,
         }
         self._jobs.submit(EXPORT, arguments, job_id=job_id)
         return queued
@@ -230,6 +233,9 @@ class Versions:
         principal = Principal(arguments["workspace_id"], arguments["user_id"], frozenset({"*"}))
         name, number = arguments["model"], arguments["number"]
         version = self.registry.get(principal, name, number)
+        if version.kind == "chat":
+            self._run_int4(principal, version, arguments)
+            return
         wanted = dict.fromkeys([ONNX, *arguments["variants"]])
         with self._desk() as desk:
             failure, rows = "", desk / "rows"
@@ -247,6 +253,26 @@ class Versions:
                     reference = made.figures
                     failure = f"The version itself could not be measured: {made.reason}" if made.reason else ""
                 self.registry.put_variant(principal, name, number, made, files)
+
+    def _run_int4(self, principal: Principal, version: ModelVersion, arguments: JsonDict) -> None:
+        """Language models are judged by what rounding does to their perplexity."""
+        files: Path | None = None
+        with self._desk() as desk:
+            try:
+                if arguments["rows"]:
+                    self._exported(principal, Rows(*arguments["rows"]), desk / "rows")
+                figures = self._workers.run(
+                    desk,
+                    task="int4",
+                    artifact=str(self.registry.directory(principal, version.model, version.number)),
+                    directory=str(desk / INT4),
+                    rows=str(desk / "rows") if arguments["rows"] else "",
+                )
+            except InhouseError as error:
+                made = Variant(INT4, "failed", reason=f"{error.message} {error.hint}".strip())
+            else:
+                made, files = _judged(INT4, figures, desk / INT4, arguments["max_loss"])
+            self.registry.put_variant(principal, version.model, version.number, made, files)
 
     def _make(
         self,
@@ -277,10 +303,7 @@ class Versions:
             return Variant(name, "failed", reason=f"{error.message} {error.hint}"), None
         except Invalid as error:
             return Variant(name, "failed", reason=f"{error.message} {error.hint}".strip()), None
-        if name in MAY_LOSE and figures["loss"] > max_loss:
-            reason = f"It loses {figures['loss']:.2f} points, more than the {max_loss:g} that are allowed."
-            return Variant(name, "refused", reason=reason, figures=figures), None
-        return Variant(name, "ready", figures=figures), directory
+        return _judged(name, figures, directory, max_loss)
 
     def _run_evaluation(self, _context: JobContext, arguments: JsonDict) -> None:
         principal = Principal.system(arguments["workspace_id"])
@@ -352,3 +375,11 @@ class Versions:
             yield directory
         finally:
             shutil.rmtree(directory, ignore_errors=True)
+
+
+def _judged(name: str, figures: dict[str, Any], directory: Path, max_loss: float) -> tuple[Variant, Path | None]:
+    """Whether a variant is good enough to be kept."""
+    if name in MAY_LOSE and figures["loss"] > max_loss:
+        reason = f"It loses {figures['loss']:.2f} points, more than the {max_loss:g} that are allowed."
+        return Variant(name, "refused", reason=reason, figures=figures), None
+    return Variant(name, "ready", figures=figures), directory

@@ -10,6 +10,7 @@ from inhouse.cli.connection import Connection
 from inhouse.cli.output import say, show
 
 commands = typer.Typer(help="Start, watch, stop, resume and compare training runs.", no_args_is_help=True)
+STEP_EVERY_S = 1.0
 _COLUMNS = {"id": "Run", "name": "What", "status": "Status", "model_version": "Version", "error": "Error"}
 _HIDDEN = frozenset({"seq", "ts", "type", "metrics", "details", "code"})
 
@@ -172,9 +173,14 @@ def _start(connection: Connection, wishes: Mapping[str, Any], *, follow: bool) -
 
 
 def _follow(connection: Connection, run_id: str, *, after: int = 0) -> dict[str, Any]:
-    """Tell what the run reports until it ends. Ctrl-C leaves it running."""
+    """Tell what the run reports until it ends, of its steps one a second. Ctrl-C leaves it running."""
+    told_at = 0.0
     try:
         for event in connection.client.runs.events(run_id, after=after):
+            if event["type"] == "step":
+                if event["ts"] < told_at + STEP_EVERY_S:
+                    continue
+                told_at = event["ts"]
             say.print(worded(event), markup=False, soft_wrap=True)
     except KeyboardInterrupt:
         say.print(f"It goes on. Look again: inhouse train logs -f {run_id}; or end it: inhouse train stop {run_id}")

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 MAX_KNOWN = 5000
 """The evaluation looks among at most so many texts, and for as many."""
 
+Vectors = dict[str, np.ndarray]
+"""Text -> vector."""
+
 _NEVER = -1e4
 """A likeness that counts for nothing, yet leaves gradients finite."""
 
@@ -81,13 +84,14 @@ class Matching(Task[Pairing]):
         self._tokenizer = tokenizer
         self._encoded: dict[str, list[int]] = {}
         groups = read_groups(splits.train, splits.form)
-        matches = self._mined(read_matches(splits.train, splits.form, groups), groups)
+        kept: Vectors = {}
+        matches = self._mined(read_matches(splits.train, splits.form, groups), groups, kept)
         turns = [self._turns(match, groups) for match in matches]
         self.train = [pairing for turn in turns for pairing in turn]
         self._starts = np.cumsum([0, *map(len, turns)])
         judged = read_groups(splits.dev, splits.form)
         self.dev = [self._turns(match, judged)[0] for match in read_matches(splits.dev, splits.form, judged)]
-        self._before = self._search(splits.test or splits.dev)
+        self._before = self._search(splits.test or splits.dev, kept)
 
     def batches(self, epoch: int) -> list[list[int]]:
         rows = [start + epoch % (end - start) for start, end in zip(self._starts, self._starts[1:], strict=False)]
@@ -118,7 +122,9 @@ class Matching(Task[Pairing]):
 
     def finish(self, directory: Path, *, lineage: Mapping[str, Any], emit: Emit) -> dict[str, Any]:
         self._network.cpu()
-        found = self._search(self._splits.test or self._splits.dev)
+        kept: Vectors = {}
+        found = self._search(self._splits.test or self._splits.dev, kept)
+        tried = self._search(self._splits.dev, kept)
         metrics = _metrics(found, self._before)
         emit("evaluated", metrics=metrics)
         truncation = self._tokenizer.truncation
@@ -129,7 +135,7 @@ class Matching(Task[Pairing]):
             "labels": [],
             "signature": {"inputs": {"text": "string"}, "outputs": {"vector": "list"}},
             "max_length": truncation["max_length"],
-            "unknown_threshold": tried.threshold() if (tried := self._search(self._splits.dev)) else 0.0,
+            "unknown_threshold": tried.threshold() if tried else 0.0,
             "settings": {"dimensions": self._network.dimensions, "pooling": self._network.pooling},
             "metrics": metrics,
             "lineage": dict(lineage),
@@ -157,11 +163,11 @@ class Matching(Task[Pairing]):
         nearest_M1 = likeness_MM.masked_fill(itself_MM, _NEVER).argmax(1, keepdim=True)
         return losses_M.sum(), int(like_MM.gather(1, nearest_M1).sum()), int((likes_M > 0).sum())
 
-    def _mined(self, matches: list[Match], groups: Groups) -> list[Match]:
+    def _mined(self, matches: list[Match], groups: Groups, kept: Vectors) -> list[Match]:
         if not self._recipe.mined_negatives or not matches:
             return matches
         texts = list(dict.fromkeys(text for match in matches for text in (match.text, *match.others)))
-        return mine(self._vectors(texts), texts, matches, groups, count=self._recipe.mined_negatives)
+        return mine(self._vectors(texts, kept), texts, matches, groups, count=self._recipe.mined_negatives)
 
     def _turns(self, match: Match, groups: Groups) -> list[Pairing]:
         """What a match is in one epoch after the other, before it starts over."""
@@ -180,7 +186,7 @@ class Matching(Task[Pairing]):
             self._encoded[text] = self._tokenizer.encode(text).ids
         return self._encoded[text]
 
-    def _search(self, rows: Sequence[Row]) -> Search | None:
+    def _search(self, rows: Sequence[Row], kept: Vectors) -> Search | None:
         """Look for the likes of the texts: among the others of the pairs; for labels, among the training rows."""
         form = self._splits.form
         asked = [row.text for row in rows if form is Form.TEXT or is_alike(row)]
@@ -189,10 +195,14 @@ class Matching(Task[Pairing]):
         if not asked or not known:
             return None
         groups = read_groups((*self._splits.train, *self._splits.dev, *self._splits.test), form)
-        return search(self._vectors(asked), asked, self._vectors(known), known, groups)
+        return search(self._vectors(asked, kept), asked, self._vectors(known, kept), known, groups)
 
-    def _vectors(self, texts: Sequence[str]) -> np.ndarray:
-        return outputs_of(self._network, self._tokenizer, texts).numpy()
+    def _vectors(self, texts: Sequence[str], kept: Vectors) -> np.ndarray:
+        """The vectors of the texts, as the network is now; those that are kept are not computed again."""
+        new = [text for text in dict.fromkeys(texts) if text not in kept]
+        if new:
+            kept.update(zip(new, outputs_of(self._network, self._tokenizer, new).numpy(), strict=True))
+        return np.stack([kept[text] for text in texts])
 
 
 def _metrics(found: Search | None, before: Search | None) -> dict[str, Any]:

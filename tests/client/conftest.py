@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import uvicorn
@@ -58,9 +59,19 @@ def identity(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Identity]:
 
 
 @pytest.fixture(scope="session")
-def address(identity: Identity, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("files")
+
+
+@pytest.fixture(scope="session")
+def registry(identity: Identity, files: Path) -> ModelRegistry:
+    return ModelRegistry(identity.db, Blobs(str(files / "blobs")), files / "models")
+
+
+@pytest.fixture(scope="session")
+def address(identity: Identity, files: Path, registry: ModelRegistry) -> Iterator[str]:
     """One server for all tests: each uses names of its own."""
-    db, files = identity.db, tmp_path_factory.mktemp("files")
+    db = identity.db
     blobs = Blobs(str(files / "blobs"))
     traces, conversations = Traces(db), Conversations(db)
     services = fixed_services(chat=ScriptedChatModel(["Hel", "lo.\u2028", "Bye."]))
@@ -72,7 +83,7 @@ def address(identity: Identity, tmp_path_factory: pytest.TempPathFactory) -> Ite
     for router in (
         access_api.router(identity),
         data_api.router(Datasets(db, blobs)),
-        models_api.router(ModelRegistry(db, blobs, files / "models")),
+        models_api.router(registry),
         workflow_api.router(workflows, traces),
         apps_api.router(apps, chats, conversations, Feedbacks(db, conversations)),
     ):

@@ -16,6 +16,8 @@ from inhouse.loop import schemas as loop
 from inhouse.models import schemas as models
 from inhouse.serving import schemas as serving
 from inhouse.training import schemas as training
+from inhouse.training.studies import schemas as studies
+from inhouse.training.versions import schemas as versions
 from inhouse.workflow import schemas as workflow
 
 SHAPES: dict[type, type[BaseModel]] = {
@@ -44,6 +46,16 @@ SHAPES: dict[type, type[BaseModel]] = {
     types.ModelVersion: models.ModelVersionOut,
     types.Model: models.ModelOut,
     types.ModelSummary: models.ModelSummary,
+    types.Lineage: models.Lineage,
+    types.Variant: models.VariantOut,
+    types.Evaluation: models.EvaluationOut,
+    types.EvaluationReport: versions.ReportOut,
+    types.EvaluationRows: versions.RowList,
+    types.ExplainedToken: versions.TokenOut,
+    types.Explanation: versions.ExplanationOut,
+    types.Comparison: versions.ComparisonOut,
+    types.Trial: studies.TrialOut,
+    types.Study: studies.StudyOut,
     types.Deployment: serving.DeploymentOut,
     types.KnowledgeBase: knowledge.KnowledgeBaseOut,
     types.Document: knowledge.DocumentOut,

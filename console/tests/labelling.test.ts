@@ -1,8 +1,9 @@
 import { expect, test } from 'vitest'
 import type { LabelTask } from '@/api/types'
+import { pieces, toCharacters, toUnits } from '@/components/spans'
 import { choices, givenSpans, LABEL_KEYS, said } from '@/features/labelling/answers'
 import { rowsOf } from '@/features/labelling/rows'
-import { mark, pieces, toCharacters, toUnits, trimmed } from '@/features/labelling/spans'
+import { mark, trimmed } from '@/features/labelling/spans'
 
 const city = { start: 0, end: 5, label: 'city' }
 

@@ -176,8 +176,11 @@ export interface DatasetVersion {
   labels: Record<string, number>
   splits: Record<string, number>
   note: string
+  owner_id: string
   created_at: number
   form: string
+  origin: Record<string, unknown>
+  erased: number
 }
 
 export interface Dataset {
@@ -193,9 +196,10 @@ export interface Problem {
 
 export interface Preview {
   format: string
+  form: string
   encoding: string
   columns: string[]
-  mapping: Record<string, string>
+  mapping: Record<string, string | string[]>
   count: number
   labels: Record<string, number>
   sample: Record<string, unknown>[]
@@ -210,6 +214,83 @@ export interface Example {
   label: string
   source: string
   split: string
+  content: Record<string, unknown>
+  user: string
+}
+
+/** A format for import and export. `missing` is the command that installs what it needs. */
+export interface DataFormat {
+  name: string
+  titles: Partial<Record<'en' | 'zh', string>>
+  forms: string[]
+  suffix: string
+  missing: string
+}
+
+export interface Alike {
+  first_text: string
+  second_text: string
+  first_split: string
+  second_split: string
+  likeness: number
+}
+
+/** What a dataset version is like. Lists hold the first 50. */
+export interface DataReport {
+  count: number
+  splits: Record<string, number>
+  labels: Record<string, Record<string, number>>
+  lengths: { start: number; end: number | null; count: number }[]
+  scripts: Record<string, number>
+  sources: Record<string, number>
+  synthetic: number
+  duplicates: number
+  near_duplicate_count: number
+  near_duplicates: Alike[]
+  leak_count: number
+  leaks: Alike[]
+  conflict_count: number
+  conflicts: { text: string; labels: string[] }[]
+  is_complete: boolean
+}
+
+export interface DataDiff {
+  added: number
+  removed: number
+  changed: number
+  items: { kind: 'added' | 'removed' | 'changed'; before: Example | null; after: Example | null }[]
+  total: number
+}
+
+/** A way of making rows: its settings as JSON schema, its texts by language. */
+export interface Augmenter {
+  name: string
+  forms: string[]
+  settings: { properties?: Record<string, SchemaField>; required?: string[] }
+  texts: Partial<Record<'en' | 'zh', { title: string; description: string; fields: Record<string, string> }>>
+}
+
+export interface Augmented {
+  version: DatasetVersion
+  added: number
+  dropped: number
+  failed: number
+  tokens: number
+  cost: number | null
+}
+
+export interface Mixed {
+  version: DatasetVersion
+  taken: Record<string, number>
+  repeated: number
+  leaking: number
+}
+
+export interface Erased {
+  rows: number
+  versions: string[]
+  made: string[]
+  models: string[]
 }
 
 // --- training -------------------------------------------------------------------------------------------------------

@@ -252,6 +252,8 @@ def _mapping(form: Form, columns: list[str], given: Mapped) -> dict[str, str | l
             raise ColumnMissing(
                 f"There is no column {what}.",
                 hint=f"Columns: {', '.join(columns)}. Map one with mapping={{'{role}': …}}, or say which form it is.",
+                columns=columns,
+                roles=[*NAMES[form]],
             )
         if column:
             mapping[role] = column

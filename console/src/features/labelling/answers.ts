@@ -1,5 +1,5 @@
 import type { LabelAnswer, LabelTask } from '@/api/types'
-import { type Span, toUnits } from './spans'
+import { type Span, toUnits } from '@/components/spans'
 
 /** Keys that choose a label: 1 to 9, then 0, then letters that mean nothing else here. */
 export const LABEL_KEYS = [...'1234567890', ...'qwertzyxcvbnm']

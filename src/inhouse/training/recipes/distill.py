@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from inhouse.training.dataset import Splits
     from inhouse.training.networks.distillation import Teacher
     from inhouse.training.networks.encoded import Encoded
+    from inhouse.training.networks.supervised import Lesson
     from inhouse.training.networks.vector_classifier import VectorClassifier
     from inhouse.training.task import Task
 
@@ -23,9 +24,9 @@ Number = TypeVar("Number", int, float)
 
 @recipe("distill")
 class Distill(Looped):
-    """Train a small classifier on a large one's opinion of every row, labelled or not."""
+    """Train a small classifier on a large one's opinion of every row, labelled or not; or a small language model."""
 
-    forms = (Form.TEXT,)
+    forms = (Form.TEXT, Form.CHAT)
 
     teacher: str = Field(min_length=1)
     base: str | None = None
@@ -38,7 +39,19 @@ class Distill(Looped):
     freeze_embeddings: bool = True
     max_length: int = Field(default=256, ge=8, le=8192)
 
-    def prepare(self, splits: Splits, *, seed: int) -> Task[Encoded]:
+    def prepare(self, splits: Splits, *, seed: int) -> Task[Encoded] | Task[Lesson]:
+        return self._talks(splits, seed) if splits.form is Form.CHAT else self._labels(splits, seed)
+
+    def _talks(self, splits: Splits, seed: int) -> Task[Lesson]:
+        from inhouse.training.language import Wanted
+        from inhouse.training.networks.lm_distillation import distil
+
+        plan = self.plan(seed, epochs=3, batch_size=8, learning_rate=2e-5 if self.base else 1e-3)
+        wanted = Wanted(base=self.base, method="full", max_length=self.max_length, precision=self.precision)
+        share = {"temperature": self.temperature, "teacher_share": self.teacher_share}
+        return distil(splits, plan, wanted, teacher=self.teacher, seed=seed, **share)
+
+    def _labels(self, splits: Splits, seed: int) -> Task[Encoded]:
         import torch
 
         from inhouse.training.networks.classification import Classification

@@ -77,8 +77,8 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--data", type=Path, required=True, help="directory with master_clauses.csv")
     options.add_argument("--encoder", type=str, help="directory of an encoder; from scratch without it")
-    options.add_argument("--contracts", type=int, default=1000, help="use at most so many of the training contracts")
-    options.add_argument("--epochs", type=int, default=2)
+    options.add_argument("--contracts", type=int, default=200, help="learn from so many of the training contracts")
+    options.add_argument("--epochs", type=int, default=1)
     options.add_argument("--json", action="store_true", help="print one line of JSON only")
     chosen = options.parse_args()
 

@@ -66,11 +66,14 @@ def _as_before() -> Iterator[None]:
     torch.set_deterministic_debug_mode("default")
 
 
-def train(run: Path, recipe: str, form: str, *, rows: Rows | None = None, **config: Any) -> int:
+def train(
+    run: Path, recipe: str, form: str, *, rows: Rows | None = None, held_out: Rows | None = None, **config: Any
+) -> int:
     dataset = run / DATASET
     dataset.mkdir(parents=True)
     (dataset / "dataset.json").write_text(json.dumps({"form": form}))
-    splits = {"train": rows_of(form) if rows is None else rows, "dev": rows_of(form), "test": rows_of(form)}
+    known = held_out or rows_of(form)[:2]
+    splits = {"train": rows_of(form) if rows is None else rows, "dev": known, "test": known}
     for name, content in splits.items():
         (dataset / f"{name}.jsonl").write_text("".join(json.dumps(one) + "\n" for one in content))
     spec = Spec(
@@ -127,11 +130,14 @@ def test_without_a_base_a_small_model_is_trained_whole(tmp_path: Path, recipe: s
 
 
 def test_a_small_model_learns_its_lesson(tmp_path: Path) -> None:
-    assert train(tmp_path, "sft", "chat", epochs=30, learning_rate=5e-3, patience=0) == FINISHED
+    for one in (rows := rows_of("chat")):
+        one["content"]["messages"][-1]["content"] = "Red."
+
+    assert train(tmp_path, "sft", "chat", rows=rows, held_out=rows, epochs=8, learning_rate=5e-3) == FINISHED
 
     metrics = read_manifest(tmp_path / ARTIFACT)["metrics"]
     assert metrics["token_accuracy"] > 0.9
-    assert metrics["samples"][0]["answer"] == metrics["samples"][0]["expected"]
+    assert metrics["samples"][0]["answer"] == "Red."
 
 
 def test_preferences_make_the_chosen_answers_likelier(base: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from tokenizers import Encoding
 from torch import Tensor, nn
 
 from inhouse.core.errors import Invalid
+from inhouse.models.label_scores import SEVERAL, LabelScores
 from inhouse.training.networks.network import encode
 from inhouse.training.networks.open import Opened
 from inhouse.training.networks.pretrained import Pretrained
@@ -183,7 +184,6 @@ def _tokens(encoding: Encoding, texts: Sequence[str], weights: np.ndarray) -> li
 
 
 def _score(manifest: dict[str, Any], logits: Tensor, target: int) -> float:
-    logits = logits / manifest.get("temperature", 1.0)
-    if manifest["kind"] == "rerank" or manifest.get("settings", {}).get("multi_label"):
-        return float(logits.sigmoid()[target])
-    return float(logits.softmax(-1)[target])
+    settings = {SEVERAL: True} if manifest["kind"] == "rerank" else manifest.get("settings", {})
+    read = LabelScores.of(manifest.get("temperature", 1.0), settings)
+    return float(read.probabilities(logits.numpy()[None])[0, target])

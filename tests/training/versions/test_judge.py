@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,20 @@ def test_golden_rows_are_read_from_their_meta(tmp_path: Path):
     found = read_cases(tmp_path / "train.jsonl", only_golden=True)
 
     assert [case.row.id for case in found] == ["1"]
+
+
+def test_of_several_labels_each_has_its_own_threshold(artifact: Path, test_rows: list[Case], tmp_path: Path):
+    shutil.copytree(artifact, tmp_path / "several")
+    manifest = json.loads((artifact / "manifest.json").read_text())
+    manifest["settings"] = {"multi_label": True, "thresholds": {"leave": 0.0, "password": 1.1}}
+    (tmp_path / "several" / "manifest.json").write_text(json.dumps(manifest))
+
+    report = judge(tmp_path / "several", test_rows, [])
+
+    assert all("leave" in row["predicted"] and "password" not in row["predicted"] for row in report["rows"])
+    assert report["per_class"]["leave"]["recall"] == 1.0
+    assert report["per_class"]["password"]["recall"] == 0.0
+    assert 0 < report["metrics"]["micro_f1"] < 1
 
 
 def test_no_rows_say_nothing(artifact: Path):

@@ -36,7 +36,7 @@ def unpack(file: BinaryIO, directory: Path) -> Path:
                 if target.suffix in KEPT:
                     target.parent.mkdir(parents=True, exist_ok=True)
                     left -= _copy(source, target, left)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, RuntimeError) as error:
         raise BadArchive(f"The archive cannot be read: {error}.", hint="Send a .zip, .tar or .tar.gz file.") from error
     found = sorted(directory.rglob("*config.json"), key=lambda path: (len(path.parts), path))
     roots = [path.parent for path in found if path.name in ("config.json", "adapter_config.json")]

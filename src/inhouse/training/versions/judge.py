@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 
 from inhouse.core.errors import Invalid
+from inhouse.models.label_scores import SEVERAL
 from inhouse.training.calibration import auroc, reliability
 from inhouse.training.dataset import Row
 from inhouse.training.edge.run import Model
 from inhouse.training.evaluate import NothingToEvaluate, evaluate
+from inhouse.training.evaluate_labels import EVEN, evaluate_labels
+from inhouse.training.labels import labels_of
 from inhouse.training.robustness import NOISES, spoiled
 from inhouse.training.sealed import MANIFEST
 
@@ -60,6 +63,8 @@ def judge(directory: Path, cases: Sequence[Case], golden: Sequence[Case], *, see
         raise NothingToEvaluate("The split has no rows.", hint="Name another split, such as dev.")
     if manifest["kind"] == "tag":
         return _judge_spans(directory, manifest, cases)
+    if manifest.get("settings", {}).get(SEVERAL):
+        return _judge_several(directory, manifest, cases)
     return _judge_labels(directory, manifest, cases, golden, seed=seed)
 
 
@@ -97,6 +102,35 @@ def _judge_labels(
     metrics |= _golden(predict, golden, threshold, labels)
     metrics["size_mb"] = round(sum(file["size"] for file in manifest["files"].values()) / 1e6, 3)
     return {**report, "metrics": metrics}
+
+
+def _judge_several(directory: Path, manifest: dict[str, Any], cases: Sequence[Case]) -> dict[str, Any]:
+    """Where a text may have several labels: each that reaches its threshold is given."""
+    model, labels = Model(directory), manifest["labels"]
+    thresholds = [manifest["settings"].get("thresholds", {}).get(label, EVEN) for label in labels]
+    texts = [case.row.text for case in cases]
+    starts = range(0, len(texts), _BATCH)
+    answers = [answer["scores"] for start in starts for answer in model.predict(texts[start : start + _BATCH])]
+    scores = np.array([[answer[label] for label in labels] for answer in answers])
+    truth = np.array([[label in labels_of(case.row) for label in labels] for case in cases])
+    found = evaluate_labels(scores, truth, labels, thresholds)
+    given = [[label for label, is_given in zip(labels, row, strict=True) if is_given] for row in scores >= thresholds]
+    rows = [
+        {
+            "id": case.row.id,
+            "text": case.row.text,
+            "label": ", ".join(sorted(labels_of(case.row))),
+            "predicted": ", ".join(said),
+            "score": round(float(row.max()), 6),
+            "known": bool(said),
+            "golden": case.is_golden,
+            "correct": set(said) == set(labels_of(case.row)),
+        }
+        for case, said, row in zip(cases, given, scores, strict=True)
+    ]
+    whole = {name: getattr(found, name) for name in ("accuracy", "micro_f1", "macro_f1", "ece", "count")}
+    per_class = {label: asdict(score) for label, score in found.per_class.items()}
+    return {"kind": "classify", "rows": sorted(rows, key=_badness), "per_class": per_class, "metrics": whole}
 
 
 def _judge_spans(directory: Path, manifest: dict[str, Any], cases: Sequence[Case]) -> dict[str, Any]:

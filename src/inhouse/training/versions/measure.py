@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from inhouse.models.label_scores import SEVERAL
 from inhouse.training.dataset import Row
 from inhouse.training.sealed import MANIFEST
 from inhouse.training.variants import Run, open_variant
@@ -74,7 +75,7 @@ def _outputs(run: Run, kind: str, texts: Sequence[Any]) -> np.ndarray:
 
 def _accuracy(manifest: Mapping[str, Any], rows: Sequence[Row], outputs: np.ndarray) -> float | None:
     """The share of rows whose label comes first; rows with a label that the model does not know say nothing."""
-    if manifest["kind"] != "classify":
+    if manifest["kind"] != "classify" or manifest.get("settings", {}).get(SEVERAL):
         return None
     numbers = {label: number for number, label in enumerate(manifest["labels"])}
     judged = [
@@ -88,7 +89,7 @@ def _agreement(kind: str, ours: np.ndarray, theirs: np.ndarray) -> float:
     if kind == "tag":
         return float(np.mean(ours == theirs))
     if kind == "classify":
-        return float(np.mean(ours.argmax(-1) == theirs.argmax(-1)))
+        return float(np.mean(ours.argmax(-1) == theirs.argmax(-1)))  # of several labels, the likeliest
     if kind == "embed":
         lengths = np.linalg.norm(ours, axis=-1) * np.linalg.norm(theirs, axis=-1)
         return float(np.mean((ours * theirs).sum(-1) / np.maximum(lengths, 1e-12)))

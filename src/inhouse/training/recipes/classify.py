@@ -100,8 +100,8 @@ class Classify(Looped):
             head = {"learning_rate": self.head_learning_rate, "precision": self.precision}
             return Instant(classifier, network, objective, train=train, **head)
         teach_head(network, train, objective, pad=pad_of(tokenizer), precision=self.precision)
-        epochs = {"normal": 3, "best": 6}[self.effort]
-        plan = self.plan(seed, epochs=epochs, batch_size=64, learning_rate=3e-4)
+        epochs = {"normal": 2, "best": 4}[self.effort]
+        plan = self.plan(seed, epochs=epochs, batch_size=32, learning_rate=2e-4)
         return Classification(plan, classifier, objective, train=train, dev=dev)
 
     def _encode(

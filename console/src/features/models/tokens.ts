@@ -2,51 +2,51 @@ import type { TokenWeight } from '@/api/types'
 
 export interface WeighedPiece {
   text: string
-  /** From -1 (speaks most against the label) to 1 (for it); none where the text is no token. */
-  share?: number
-  weight?: number
+  weight: number
+  /** From -1 (speaks most against the label) to 1 (for it). */
+  share: number
+  /** The sign to write before the piece; empty where the weight is too weak to be seen, or goes on from the piece before. */
+  sign: '+' | '−' | ''
 }
 
-/** The text in pieces: each token with its share of the strongest weight, and what lies between tokens. */
+/** Weaker than this share of the strongest, nobody sees it. */
+const VISIBLE = 0.15
+/** What belongs to a word where words have blanks between them: Chinese and its like are read by the character. */
+const LETTERS = /^(?!.*[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}])[\p{L}\p{M}\p{N}_]+$/u
+
+/** The text of a part in words, each with what its tokens weigh: tokens may be pieces of words, or single characters. */
 export function weighedPieces(text: string, tokens: TokenWeight[], part = 0): WeighedPiece[] {
-  const characters = [...text]
-  const places = placesOf(tokens)
-  const most = Math.max(...places.map(({ weight }) => Math.abs(weight)), Number.MIN_VALUE)
-  const pieces: WeighedPiece[] = []
-  let at = 0
-  for (const { start, end, weight } of places.filter((place) => place.part === part).toSorted((a, b) => a.start - b.start)) {
-    if (end <= at) continue
-    if (start > at) pieces.push({ text: characters.slice(at, start).join('') })
-    pieces.push({ text: characters.slice(Math.max(start, at), end).join(''), share: weight / most, weight })
-    at = end
-  }
-  if (at < characters.length) pieces.push({ text: characters.slice(at).join('') })
-  return pieces
-}
-
-/** Tokens that lie at the same place, such as the mark of a word's beginning, speak with one voice. */
-function placesOf(tokens: TokenWeight[]): TokenWeight[] {
-  const places = new Map<string, TokenWeight>()
-  for (const token of tokens) {
-    const key = `${token.part} ${token.start} ${token.end}`
-    places.set(key, { ...token, weight: token.weight + (places.get(key)?.weight ?? 0) })
-  }
-  return [...places.values()]
-}
-
-/** The signs to write before the pieces: only where a run of one sign begins, for tokens may be single characters. */
-export function signsOf(pieces: WeighedPiece[]): ('+' | '−' | '')[] {
+  const words = wordsOf([...text], tokens.filter((token) => token.part === part))
+  const most = Math.max(...words.map(({ weight }) => Math.abs(weight)), Number.MIN_VALUE)
   let last = ''
-  return pieces.map(({ share }) => {
-    const sign = signOf(share)
+  return words.map((word) => {
+    const share = word.weight / most
+    const sign = signOf(word.text, share)
     const shown = sign === last ? '' : sign
     last = sign
-    return shown
+    return { ...word, share, sign: shown }
   })
 }
 
-/** The sign of a weight, where it is strong enough to be seen. */
-export function signOf(share: number | undefined): '+' | '−' | '' {
-  if (share === undefined || Math.abs(share) < 0.15) return ''
+function wordsOf(characters: string[], tokens: TokenWeight[]): { text: string; weight: number }[] {
+  const words: { text: string; weight: number }[] = []
+  let at = 0
+  const add = (text: string, weight: number) => {
+    const before = words.at(-1)
+    const goesOn = !text || (before && LETTERS.test(before.text) && LETTERS.test(text))
+    if (before && goesOn) words[words.length - 1] = { text: before.text + text, weight: before.weight + weight }
+    else words.push({ text, weight })
+  }
+  for (const { start, end, weight } of tokens.toSorted((a, b) => a.start - b.start || a.end - b.end)) {
+    if (start > at) add(characters.slice(at, start).join(''), 0)
+    add(characters.slice(Math.max(start, at), end).join(''), weight)
+    at = Math.max(at, end)
+  }
+  if (at < characters.length) add(characters.slice(at).join(''), 0)
+  return words
+}
+
+function signOf(text: string, share: number): WeighedPiece['sign'] {
+  if (Math.abs(share) < VISIBLE || !text.trim()) return ''
   return share > 0 ? '+' : '−'
 }

@@ -169,6 +169,7 @@ class ErasedRows(TypedDict):
     """`versions` have lost the user's rows, `made` are to go on with, `models` were trained on one of them before."""
 
     rows: int
+    tasks: int
     versions: list[str]
     made: list[str]
     models: list[str]

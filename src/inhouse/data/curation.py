@@ -60,6 +60,14 @@ class Lineage(Protocol):
         ...
 
 
+class Waiting(Protocol):
+    """Rows that are in no dataset yet."""
+
+    def erase(self, principal: Principal, user: str) -> int:
+        """Remove those with this user's words; return how many there were."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Edit:
     """What to change about a row; what is None stays."""
@@ -94,9 +102,13 @@ class Augmented:
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """Where rows of a user were: every version has lost them, the new versions are those to go on with."""
+    """Where rows of a user were: every version has lost them, the new versions are those to go on with.
+
+    `tasks` counts the rows that waited to be labelled.
+    """
 
     rows: int
+    tasks: int
     versions: list[str]
     made: list[str]
     models: list[str]
@@ -105,8 +117,16 @@ class Erased:
 class Curation:
     """What can be done with the versions of datasets. None is ever changed but by erasing."""
 
-    def __init__(self, datasets: Datasets, *, writer: Writer | None = None, lineage: Lineage | None = None) -> None:
+    def __init__(
+        self,
+        datasets: Datasets,
+        *,
+        writer: Writer | None = None,
+        lineage: Lineage | None = None,
+        waiting: Waiting | None = None,
+    ) -> None:
         self._datasets = datasets
+        self._waiting = waiting
         self._writer = writer
         self._lineage = lineage
         self._reports: OrderedDict[tuple[str, float], Report] = OrderedDict()
@@ -286,7 +306,8 @@ class Curation:
         with self._lock:
             self._reports.clear()  # they quote rows
         references = [version.reference for version in touched]
-        return Erased(count, references, made, self._models(principal, references))
+        tasks = self._waiting.erase(principal, user) if self._waiting else 0
+        return Erased(count, tasks, references, made, self._models(principal, references))
 
     def delete(self, principal: Principal, name: str) -> None:
         """Remove a dataset that no model was trained on and nothing feeds."""

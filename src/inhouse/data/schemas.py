@@ -212,9 +212,13 @@ class EraseIn(BaseModel):
 
 
 class ErasedOut(BaseModel):
-    """Every version in `versions` has lost the user's rows; `models` were trained on one of them before."""
+    """Every version in `versions` has lost the user's rows; `models` were trained on one of them before.
+
+    `tasks` rows waited to be labelled.
+    """
 
     rows: int
+    tasks: int
     versions: list[str]
     made: list[str]
     models: list[str]

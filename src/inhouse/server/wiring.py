@@ -278,6 +278,7 @@ def _join(settings: Settings, db: Database, closing: AsyncExitStack) -> House:
             datasets,
             writer=curation.Writer(gateway),
             lineage=curation.Lineage(registry, runs, label_queues),
+            waiting=label_queues,
         ),
         label_queues=label_queues,
         registry=registry,

@@ -268,6 +268,15 @@ def test_a_deleted_queue_is_gone_with_its_answers(desk: Queues, principal: Princ
     assert desk.progress(principal, "desk").done == 0
 
 
+def test_a_users_rows_leave_every_queue(desk: Queues, principal: Principal) -> None:
+    desk.add(principal, "desk", [Example("my salary is 5,000", user="bob")])
+    answer_all(desk, principal, "desk", "leave")
+
+    assert desk.erase(principal, "bob") == 1
+    assert {task.example.text for task, _ in desk.tasks(principal, "desk")} == {"a train to Bern", "a day off"}
+    assert desk.erase(principal, "bob") == 0
+
+
 def test_other_workspaces_see_nothing_of_it(desk: Queues, principal: Principal, stranger: Principal) -> None:
     task = desk.next(principal, "desk")
     assert task is not None

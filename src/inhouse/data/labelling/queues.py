@@ -218,6 +218,16 @@ class Queues:
         chosen = [row for row in rows if label is None or row.label == label][:limit]
         return self.add(principal, name, chosen)
 
+    def erase(self, principal: Principal, user: str) -> int:
+        """Remove every row with this user's words from every queue; return how many there were."""
+        erased = 0
+        with self._db.write() as conn:
+            for queue in store.list_queues(conn, principal):
+                theirs = [task.id for task in store.list_tasks(conn, queue) if task.example.user == user]
+                store.delete_tasks(conn, queue, theirs)
+                erased += len(theirs)
+        return erased
+
     async def guess(self, principal: Principal, name: str) -> int:
         """Let the queue's model guess every open row: the rows that it is least sure of come first from now on."""
         queue = await asyncio.to_thread(self.get, principal, name)

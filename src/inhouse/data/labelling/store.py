@@ -175,6 +175,14 @@ def list_tasks(
     return [_task(row) for row in conn.execute(query)]
 
 
+def delete_tasks(conn: Connection, queue: Queue, task_ids: Sequence[str]) -> None:
+    """Remove rows with what was answered about them."""
+    for start in range(0, len(task_ids), 500):
+        some = task_ids[start : start + 500]
+        conn.execute(delete(answers).where(answers.c.task_id.in_(some)))
+        conn.execute(delete(tasks).where(tasks.c.queue_id == queue.id, tasks.c.id.in_(some)))
+
+
 def counts(conn: Connection, queue: Queue) -> dict[str, int]:
     """How many tasks there are of each status."""
     query = (

@@ -1,5 +1,5 @@
 import type { ClassMetrics, Metrics } from '@/api/types'
-import { formatNumber, formatPercent, type Key, t } from '@/locale'
+import { formatBytes, formatNumber, formatPercent, type Key, t } from '@/locale'
 
 export interface Figure {
   name: string
@@ -41,14 +41,22 @@ const HEADLINES = ['accuracy', 'recall_at_1', 'r2', 'perplexity', 'reward_accura
 
 const nameOf = (figure: FigureName) => t(`metrics.${figure}` as Key)
 
+/** Figures that are told beside others, but say little by themselves. */
+const OTHERS: Record<string, [Key, Format]> = {
+  count: ['metrics.count', (value) => formatNumber(value)],
+  cpu_ms: ['models.cpu_ms', fine],
+  size_mb: ['models.size', (value) => formatBytes(value * 1e6)],
+}
+
 /** The figure's value as text; of a figure that is not known, the plain number. */
 export function formatFigure(name: string, value: number): string {
-  return (FIGURES[name as FigureName] ?? fine)(value)
+  return (FIGURES[name as FigureName] ?? OTHERS[name]?.[1] ?? fine)(value)
 }
 
 /** The figure's name in the current language; of a figure that is not known, as the server calls it. */
 export function figureName(name: string): string {
-  return name in FIGURES ? nameOf(name as FigureName) : name
+  const other = OTHERS[name]
+  return name in FIGURES ? nameOf(name as FigureName) : other ? t(other[0]) : name
 }
 
 export function figuresOf(metrics: Metrics): Figure[] {

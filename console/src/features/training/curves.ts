@@ -14,8 +14,9 @@ export function curve(events: readonly RunEvent[], type: 'step' | 'eval', figure
 
 /** Small and large figures alike, as short as an axis has room for. */
 export function formatShort(value: number): string {
-  if (value !== 0 && Math.abs(value) < 0.001) return value.toExponential(1)
-  return formatNumber(value, Math.abs(value) < 10 ? 3 : 0)
+  const size = Math.abs(value)
+  if (size !== 0 && size < 0.0001) return value.toExponential(1)
+  return formatNumber(value, size < 0.01 ? 4 : size < 10 ? 3 : 0)
 }
 
 const COLOURS = ['accent', 'run', 'kind-llm', 'kind-logic', 'err', 'ok', 'kind-io', 'warn']

@@ -191,7 +191,7 @@ def test_a_finished_run_shows_its_curves_and_held_out_figures(visit: Visit):
     page.get_by_role("row").filter(has_text="helpdesk-intent").last.get_by_role("link").first.click()
 
     expect(page.get_by_text("succeeded")).to_be_visible()
-    expect(page.locator("canvas")).to_have_count(2)
+    expect(page.locator("canvas")).to_have_count(4)
     expect(page.get_by_text("Weakest classes")).to_be_visible()
     assert ink(page.locator("canvas").first) > 0.002
     picture(page, "run")

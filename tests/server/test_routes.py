@@ -43,6 +43,7 @@ ROLES_OF_PERMISSION = {
     "key:write": "admin",
     "knowledge:read": "admin annotator builder user viewer",
     "knowledge:write": "admin builder",
+    "label:write": "admin annotator builder",
     "loop:read": "admin annotator builder viewer",
     "llm:read": "admin builder viewer",
     "llm:write": "admin",

@@ -12,6 +12,7 @@ ROLES: dict[str, frozenset[str]] = {
             "feedback:*",
             "gateway:read",
             "knowledge:*",
+            "label:write",
             "llm:read",
             "loop:*",
             "model:*",
@@ -22,7 +23,17 @@ ROLES: dict[str, frozenset[str]] = {
         }
     ),
     "annotator": frozenset(
-        {"app:read", "app:use", "dataset:read", "feedback:*", "knowledge:read", "loop:read", "model:read", "trace:read"}
+        {
+            "app:read",
+            "app:use",
+            "dataset:read",
+            "feedback:*",
+            "knowledge:read",
+            "label:write",
+            "loop:read",
+            "model:read",
+            "trace:read",
+        }
     ),
     "viewer": frozenset(
         {

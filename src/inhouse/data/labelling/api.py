@@ -27,6 +27,7 @@ from inhouse.data.labelling.schemas import (
 
 Reader = Annotated[Principal, permit("dataset:read")]
 Writer = Annotated[Principal, permit("dataset:write")]
+Annotator = Annotated[Principal, permit("label:write")]
 
 
 def router(queues: Queues) -> APIRouter:
@@ -85,7 +86,7 @@ def router(queues: Queues) -> APIRouter:
         return Guessed(guessed=await queues.guess(who, name))
 
     @routes.post("/{name}/next")
-    def next_task(name: str, who: Writer) -> NextTask:
+    def next_task(name: str, who: Annotator) -> NextTask:
         """The row to judge now. It is kept for you for ten minutes; asking again gives the same one."""
         task = queues.next(who, name)
         return NextTask(task=TaskOut.of(task) if task else None, open=queues.counts(who, name).get("open", 0))
@@ -96,12 +97,12 @@ def router(queues: Queues) -> APIRouter:
         return TaskList(items=[TaskOut.of(task, [given]) for task, given in queues.mine(who, name, limit=limit)])
 
     @routes.put("/{name}/tasks/{task_id}/answer")
-    def answer(name: str, task_id: str, body: AnswerIn, who: Writer) -> TaskOut:
+    def answer(name: str, task_id: str, body: AnswerIn, who: Annotator) -> TaskOut:
         """Say what the row is. Again, to correct it, until the dataset has it."""
         return TaskOut.of(queues.answer(who, name, task_id, body.answer, seconds=body.seconds))
 
     @routes.post("/{name}/tasks/{task_id}/skip")
-    def skip(name: str, task_id: str, who: Writer) -> TaskOut:
+    def skip(name: str, task_id: str, who: Annotator) -> TaskOut:
         """Pass the row on to other annotators."""
         return TaskOut.of(queues.skip(who, name, task_id))
 

@@ -9,7 +9,7 @@ from inhouse.models.language.int4 import GROUP, packed, unpacked
 from inhouse.serving.lm.network import load
 from inhouse.testing.language import tiny_language_model
 from inhouse.training.dataset import Row
-from inhouse.training.networks.base import BaseNotUsable
+from inhouse.training.networks.bases import BaseNotUsable
 from inhouse.training.networks.causal import open_causal
 from inhouse.training.quantize_lm import NotQuantizable, quantize
 

@@ -45,6 +45,11 @@ class Connection:
 
         return Client(self.url, self.key)
 
+    def close(self) -> None:
+        """Let go of the server, where it was spoken to at all."""
+        if "client" in self.__dict__:
+            self.client.close()
+
 
 def _read(path: Path) -> str:
     try:

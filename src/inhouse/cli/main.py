@@ -53,6 +53,7 @@ def common(
 ) -> None:
     """Options before the command hold for every command."""
     context.obj = Connection(url=url, key=api_key, home=home, output=output)
+    context.call_on_close(context.obj.close)
 
 
 app.command("up")(up.up)

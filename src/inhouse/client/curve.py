@@ -1,5 +1,6 @@
 """A run's learning curve, for notebooks: a picture without any script, and a line of text elsewhere."""
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any, Protocol, Self
@@ -121,12 +122,8 @@ def _line(name: str, places: Sequence[tuple[float, float]]) -> str:
 
 def _notebook(curve: Curve) -> Any:
     """What shows a thing in place of what it showed before, when this is a notebook."""
-    try:
-        from IPython.core.getipython import get_ipython  # pyright: ignore[reportMissingImports]  # theirs, if any
-        from IPython.display import display  # pyright: ignore[reportMissingImports]
-    except ImportError:
+    ipython = sys.modules.get("IPython")  # there already where this is a notebook, and not needed elsewhere
+    if ipython is None or ipython.get_ipython() is None:
         return None
-    if get_ipython() is None:
-        return None
-    handle = display(curve, display_id=True)
+    handle = ipython.display.display(curve, display_id=True)
     return handle.update if handle else None

@@ -8,6 +8,7 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Mapping
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
@@ -143,6 +144,11 @@ class Jobs:
         if name not in self._workflows:
             raise UnknownJob(f"There is no kind of job named {name!r}.", hint="Known: " + ", ".join(self._workflows))
         payload = json.loads(json.dumps(dict(arguments), allow_nan=False))
+        # outside of the context of a job that may be submitting this one: a job that was recovered takes the first one
+        # it submits for the first one that it had submitted before the crash, and queues nothing
+        Context().run(self._enqueue, name, payload, job_id)
+
+    def _enqueue(self, name: str, payload: JsonDict, job_id: str) -> None:
         with SetWorkflowID(job_id):
             DBOS.enqueue_workflow(name, self._workflows[name], payload)
 

@@ -7,7 +7,7 @@ from inhouse.models.manifest import read_manifest
 from inhouse.serving.runtime import load
 from inhouse.testing.encoders import tiny_reranker
 from inhouse.testing.language import tiny_language_model
-from inhouse.training.networks.base import PickledWeights
+from inhouse.training.networks.bases import PickledWeights
 from inhouse.training.versions.imports import KindUnclear, NotImported, import_directory, kind_of
 
 

@@ -9,7 +9,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import nn
 
-from inhouse.training.networks.base import resolve_base
+from inhouse.training.networks.bases import resolve_base
 from inhouse.training.networks.encoded import Encoded, vectors_of
 from inhouse.training.networks.encoder_classifier import EncoderClassifier, Pooling, open_base, pooling_of
 from inhouse.training.networks.head import learn_head
@@ -66,13 +66,8 @@ def on_encoder(
     freeze_embeddings: bool,
     head_learning_rate: float | None,
 ) -> tuple[EncoderClassifier, Tokenizer]:
-    """An encoder with a new head. Only what the head reads is hidden at random: within the encoder it costs a tenth of
-    the time, and so few epochs do not learn by heart.
-    """
+    """An encoder with a new head."""
     encoder, tokenizer = open_base(base, max_length=max_length)
-    for module in encoder.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
     network = EncoderClassifier(
         encoder,
         labels,

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from inhouse.training.networks.base import BaseNotUsable
+from inhouse.training.networks.bases import BaseNotUsable
 from inhouse.training.networks.packing import IGNORED, block_mask
 from inhouse.training.networks.quiet import quiet
 from inhouse.training.task import Plan

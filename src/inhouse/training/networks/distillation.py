@@ -15,7 +15,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from inhouse.core.errors import Invalid
 from inhouse.training.dataset import NotTrainable, Row, Splits
 from inhouse.training.labels import Labelled, labelled
-from inhouse.training.networks.base import resolve_base
+from inhouse.training.networks.bases import resolve_base
 from inhouse.training.networks.encoded import Encoded
 from inhouse.training.networks.encoder_classifier import EncoderClassifier, Pooling
 from inhouse.training.networks.network import Network, outputs_of

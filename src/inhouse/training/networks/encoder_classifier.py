@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel
 
-from inhouse.training.networks.base import BaseNotUsable, resolve_base
+from inhouse.training.networks.bases import BaseNotUsable, resolve_base
 from inhouse.training.networks.vector_classifier import VectorClassifier
 from inhouse.training.task import Plan
 

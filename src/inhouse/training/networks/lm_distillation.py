@@ -15,7 +15,7 @@ from inhouse.models.language.template import template_source
 from inhouse.training.conversations import Message, assistant, messages_of
 from inhouse.training.dataset import Row, Splits
 from inhouse.training.language import Wanted
-from inhouse.training.networks.base import resolve_base
+from inhouse.training.networks.bases import resolve_base
 from inhouse.training.networks.causal import Causal, longest_for, open_causal
 from inhouse.training.networks.packing import IGNORED
 from inhouse.training.networks.student import Student, open_student

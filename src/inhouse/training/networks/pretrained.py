@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging
 
-from inhouse.training.networks.base import BaseNotUsable, resolve_base
+from inhouse.training.networks.bases import BaseNotUsable, resolve_base
 from inhouse.training.networks.encoder_classifier import HEAD_SPEED
 from inhouse.training.networks.network import Network
 from inhouse.training.task import Plan

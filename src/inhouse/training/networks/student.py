@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from inhouse.training.networks.base import BaseNotUsable, resolve_base
+from inhouse.training.networks.bases import BaseNotUsable, resolve_base
 from inhouse.training.networks.causal import Causal, is_packable, longest_for, open_causal
 from inhouse.training.networks.lora import Shape, attach, go_on
 from inhouse.training.networks.scratch_language import write_scratch

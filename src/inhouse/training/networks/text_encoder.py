@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from inhouse.models.language.pooling import read_pooling, write_pooling
-from inhouse.training.networks.base import resolve_base
+from inhouse.training.networks.bases import resolve_base
 from inhouse.training.networks.encoder_classifier import open_base
 from inhouse.training.networks.network import Network
 from inhouse.training.networks.text_classifier import TextClassifier

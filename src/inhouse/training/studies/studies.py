@@ -4,7 +4,6 @@ import json
 import shutil
 import threading
 from collections.abc import Mapping, Sequence
-from contextvars import Context
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -178,10 +177,7 @@ class Studies:
             return not running
         self._end(principal, [one for one in running if one.reports and search.is_hopeless(trials, one.number)])
         if len(trials) < budget.trials and len(running) < budget.parallel:
-            # outside of this job's own context: a job that was recovered takes the first one it submits for the first
-            # one that it had submitted before the crash, and queues nothing
-            Context().run(
-                self._runs.start,
+            self._runs.start(
                 principal,
                 recipe=study.recipe,
                 dataset=study.dataset,

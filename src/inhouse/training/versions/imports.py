@@ -10,7 +10,7 @@ from inhouse.core.errors import Invalid
 from inhouse.core.ids import now
 from inhouse.models.spans import tags_of
 from inhouse.training.export import FORMAT, write_artifact
-from inhouse.training.networks.base import resolve_base
+from inhouse.training.networks.bases import resolve_base
 from inhouse.training.sealed import digest, draft, seal
 
 KINDS = ("classify", "tag", "embed", "rerank", "chat")

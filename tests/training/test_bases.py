@@ -6,7 +6,7 @@ import pytest
 from huggingface_hub import constants
 
 from inhouse.testing.encoders import tiny_encoder
-from inhouse.training.networks.base import BaseNotUsable, PickledWeights, resolve_base
+from inhouse.training.networks.bases import BaseNotUsable, PickledWeights, resolve_base
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { ApiError } from '@/api/client'
 import type { Augmenter } from '@/api/types'
 import { plainFields, settingsOf } from '@/features/data/augmenting'
-import { commandOf, unmapped } from '@/features/data/importing'
+import { commandOf, nameOf, unmapped } from '@/features/data/importing'
 
 const typo = {
   name: 'typo',
@@ -30,6 +30,12 @@ test('a file whose columns have unknown names can still be mapped', () => {
 
   expect(unmapped(refused)).toEqual({ columns: ['q', 'a'], roles: ['text', 'label'] })
   expect(unmapped(new ApiError(500, {}))).toBeUndefined()
+})
+
+test('a dataset is named like its file, as far as its name may be so', () => {
+  expect(nameOf('Help desk (final).csv')).toBe('help-desk-final')
+  expect(nameOf('_v1.2.jsonl')).toBe('v1.2')
+  expect(nameOf('意图.csv')).toBe('')
 })
 
 test('the command imports what the dialog would', () => {

@@ -51,10 +51,12 @@ test('spans begin with what was answered, else with the guess', () => {
 })
 
 test('an answer is said in few words', () => {
-  expect(said({ labels: ['a', 'b'] })).toBe('a, b')
-  expect(said({ good: false })).toBe('false')
-  expect(said({ score: 0 })).toBe('0')
-  expect(said(null)).toBe('')
+  expect(said({ labels: ['a', 'b'] }, '')).toBe('a, b')
+  expect(said({ spans: [{ start: 2, end: 7, label: 'city' }] }, '👍 Paris')).toBe('Paris (city)')
+  expect(said({ choice: 'first' }, '')).toBe('The first is better')
+  expect(said({ good: false }, '')).toBe('Bad')
+  expect(said({ score: 0 }, '')).toBe('Different')
+  expect(said(null, '')).toBe('')
 })
 
 test('rows are texts, or JSON objects where a text is not enough', () => {

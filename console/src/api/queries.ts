@@ -17,9 +17,9 @@ export const queries = new QueryClient({
   },
   queryCache: new QueryCache({ onError: leaveWhenSignedOut }),
   mutationCache: new MutationCache({
-    onError: (error) => {
+    onError: (error, _input, _context, mutation) => {
       leaveWhenSignedOut(error)
-      useToasts().showError(error)
+      if (!mutation.meta?.isQuiet) useToasts().showError(error)
     },
   }),
 })
@@ -53,14 +53,17 @@ interface ActionOptions<Out> {
   /** Paths whose data this action changes. */
   refreshes?: string[]
   done?: (result: Out) => void
+  /** The place that acts shows failures itself. */
+  isQuiet?: boolean
 }
 
 /** Something a button does: it knows whether it is running, and failures become a toast. */
 export function useAction<In = void, Out = unknown>(
   run: (input: In) => Promise<Out>,
-  { refreshes = [], done }: ActionOptions<Out> = {},
+  { refreshes = [], done, isQuiet = false }: ActionOptions<Out> = {},
 ) {
   return useMutation({
+    meta: { isQuiet },
     mutationFn: run,
     onSuccess: (result) => {
       void refresh(...refreshes)

@@ -288,6 +288,8 @@ export interface Mixed {
 
 export interface Erased {
   rows: number
+  /** Rows that waited to be labelled. */
+  tasks: number
   versions: string[]
   made: string[]
   models: string[]
@@ -720,7 +722,7 @@ export interface LabelAnswer {
   labels?: string[]
   spans?: { start: number; end: number; label: string }[]
   score?: number
-  choice?: string
+  choice?: 'first' | 'second' | 'tie'
   good?: boolean
   text?: string
 }

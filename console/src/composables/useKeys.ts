@@ -5,7 +5,9 @@ export function useKeys(keys: Record<string, () => void>): void {
   function onKey(event: KeyboardEvent) {
     const target = event.target as Element
     if (event.ctrlKey || event.metaKey || event.altKey || target.closest('input, textarea, select, [role="dialog"]')) return
-    const act = keys[event.key]
+    // Enter presses the button that has the focus, whatever it means elsewhere.
+    if (event.key === 'Enter' && target.closest('button, a, summary')) return
+    const act = keys[event.key] ?? keys[event.key.toLowerCase()]
     if (!act) return
     event.preventDefault()
     act()

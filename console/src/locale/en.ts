@@ -11,6 +11,7 @@ export const en = {
   'common.previous': 'Previous',
   'common.retry': 'Try again',
   'common.same_as': 'same as',
+  'common.you': 'you',
 
   'error.offline': 'The server does not answer.',
   'error.offline.hint': 'Check that `inhouse up` is running, then try again.',
@@ -249,6 +250,7 @@ export const en = {
   'data.erased': '{n} row erased | {n} rows erased',
   'data.erased.here': '{n} row was erased on request | {n} rows were erased on request',
   'data.erased.models': 'Trained on them: {list}. Train these models anew.',
+  'data.erased.tasks': '{n} row left the labelling queues | {n} rows left the labelling queues',
   'data.erased.versions': 'Changed: {list}.',
   'data.examples': 'Examples',
   'data.examples.n': '{n} example | {n} examples',

@@ -16,6 +16,9 @@ export function plainFields({ settings }: Augmenter): PlainField[] {
   })
 }
 
+/** Whether all that can be set fits on one line each. */
+export const isPlain = (augmenter: Augmenter) => plainFields(augmenter).length === Object.keys(augmenter.settings.properties ?? {}).length
+
 /** What was filled in, as the server takes it. */
 export function settingsOf(augmenter: Augmenter, filled: Record<string, string>): Record<string, string | number> {
   const given = plainFields(augmenter).filter(({ name }) => filled[name])

@@ -7,6 +7,15 @@ export function unmapped(error: unknown): { columns: string[]; roles: string[] }
   return columns && roles ? { columns, roles } : undefined
 }
 
+/** A name that a dataset may have, from that of its file. */
+export function nameOf(file: string): string {
+  return file
+    .replace(/\.[^.]+$/, '')
+    .toLowerCase()
+    .replace(/[^a-z0-9._-]+/g, '-')
+    .replace(/^[^a-z0-9]+|-+$/g, '')
+}
+
 interface Chosen {
   name: string
   form: string

@@ -6,5 +6,5 @@ export const feature: Feature = {
     { path: '/labelling', component: () => import('./LabellingPage.vue') },
     { path: '/labelling/:name', component: () => import('./QueuePage.vue'), props: true },
   ],
-  menu: { to: '/labelling', label: 'nav.labelling', icon: Tags, group: 'own', order: 22, needs: 'dataset:write' },
+  menu: { to: '/labelling', label: 'nav.labelling', icon: Tags, group: 'own', order: 22, needs: 'label:write' },
 }

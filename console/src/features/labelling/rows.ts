@@ -4,6 +4,14 @@ export interface Rows {
   wrong: number
 }
 
+/** A row of each form that is more than a text, to be written like. */
+export const SAMPLES: Record<string, string> = {
+  pair: '{"text": "…", "content": {"other": "…"}}',
+  preference: '{"text": "…", "content": {"messages": [{"role": "user", "content": "…"}], "answers": ["…", "…"]}}',
+  rating: '{"text": "…", "content": {"messages": [{"role": "user", "content": "…"}], "answer": "…"}}',
+  chat: '{"text": "…", "content": {"messages": [{"role": "user", "content": "…"}], "answer": "…"}}',
+}
+
 /** What somebody typed, one row a line: plain texts, or JSON for rows that are more than a text. */
 export function rowsOf(lines: string, isPlain: boolean): Rows {
   const rows: object[] = []

@@ -2,6 +2,14 @@ import { computed, type MaybeRefOrGetter, shallowRef, toValue } from 'vue'
 import { api, path } from '@/api/client'
 import { refresh, useAction } from '@/api/queries'
 import type { Items, LabelAnswer, LabelTask, NextLabelTask } from '@/api/types'
+import { useToasts } from '@/composables/useToasts'
+import { t } from '@/locale'
+
+/** What this annotator said of a row; a row that was passed on has an empty answer. */
+function answerGiven(task: LabelTask | undefined): LabelAnswer | undefined {
+  const answer = task?.answers[0]?.answer
+  return answer && Object.keys(answer).length ? answer : undefined
+}
 
 /** One annotator at one queue: the row to judge, answering it, passing it on, and going back. */
 export function useAnnotating(name: MaybeRefOrGetter<string>) {
@@ -10,12 +18,15 @@ export function useAnnotating(name: MaybeRefOrGetter<string>) {
   const isDone = shallowRef(false)
   const isBack = shallowRef(false)
   let began = 0
+  /** How many answers back the shown row is: 1 is the last one. */
+  let depth = 0
 
   const place = (...more: string[]) => path('label-queues', toValue(name), ...more)
 
-  function show(next: LabelTask | undefined, back = false): void {
+  function show(next: LabelTask | undefined, back = 0): void {
     task.value = next
-    isBack.value = back
+    depth = back
+    isBack.value = back > 0
     began = performance.now()
   }
 
@@ -37,8 +48,8 @@ export function useAnnotating(name: MaybeRefOrGetter<string>) {
     { done: next },
   )
   const skipping = useAction((id: string) => api.post(place('tasks', id, 'skip')), { done: next })
-  const returning = useAction(() => api.get<Items<LabelTask>>(`${place('mine')}?limit=1`), {
-    done: ({ items }) => items[0] && show(items[0], true),
+  const returning = useAction((back: number) => api.get<Items<LabelTask>>(`${place('mine')}?limit=${back}`), {
+    done: ({ items }) => (items[depth] ? show(items[depth], depth + 1) : useToasts().showDone(t('label.back.none'))),
   })
   const isBusy = computed(() => [asking, answering, skipping, returning].some(({ isPending }) => isPending.value))
 
@@ -47,14 +58,14 @@ export function useAnnotating(name: MaybeRefOrGetter<string>) {
   }
 
   /** What Enter takes: the answer given before, else the model's guess. */
-  const proposal = computed(() => task.value?.answers[0]?.answer ?? task.value?.prediction?.answer)
+  const proposal = computed(() => answerGiven(task.value) ?? task.value?.prediction?.answer)
 
   function skip(): void {
     if (task.value && !isBusy.value) skipping.mutate(task.value.id)
   }
 
   function back(): void {
-    if (!isBusy.value) returning.mutate()
+    if (!isBusy.value) returning.mutate(depth + 1)
   }
 
   return { task, left, isDone, isBack, isBusy, proposal, next, answer, skip, back }

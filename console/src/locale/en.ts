@@ -614,6 +614,7 @@ export const en = {
   'models.confusion.true': 'True label',
   'models.cpu_ms': 'CPU ms',
   'models.delete': 'Delete',
+  'models.delete.kept': 'A version that is protected or has an alias cannot be deleted.',
   'models.delete.text': 'Its weights are freed and cannot be brought back. A version that is protected, has an alias or gets traffic is refused.',
   'models.delete.title': 'Delete {version}?',
   'models.deleted': '{version} is deleted.',

@@ -611,6 +611,7 @@ export const zh: Messages = {
   'models.confusion.true': '真实标签',
   'models.cpu_ms': 'CPU 毫秒',
   'models.delete': '删除',
+  'models.delete.kept': '受保护或带别名的版本不能删除。',
   'models.delete.text': '权重会被释放且无法恢复。受保护、带别名或有流量的版本会被拒绝删除。',
   'models.delete.title': '删除 {version}？',
   'models.deleted': '{version} 已删除。',

@@ -4,6 +4,7 @@ import { pieces, toCharacters, toUnits } from '@/components/spans'
 import { choices, givenSpans, LABEL_KEYS, said } from '@/features/labelling/answers'
 import { rowsOf } from '@/features/labelling/rows'
 import { mark, trimmed } from '@/features/labelling/spans'
+import { setLocale } from '@/locale'
 
 const city = { start: 0, end: 5, label: 'city' }
 
@@ -50,7 +51,9 @@ test('spans begin with what was answered, else with the guess', () => {
   expect(givenSpans({ ...task, answers: [{ answer: { spans: [] } }] } as unknown as LabelTask)).toEqual([])
 })
 
-test('an answer is said in few words', () => {
+test('an answer is said in few words', async () => {
+  await setLocale('en')
+
   expect(said({ labels: ['a', 'b'] }, '')).toBe('a, b')
   expect(said({ spans: [{ start: 2, end: 7, label: 'city' }] }, '👍 Paris')).toBe('Paris (city)')
   expect(said({ choice: 'first' }, '')).toBe('The first is better')

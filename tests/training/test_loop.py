@@ -365,3 +365,30 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path):
 
     with pytest.raises(CheckpointDiffers):
         trained(Wide(LINE), tmp_path)
+
+
+class Lucky(Line):
+    """Right most often before it has learned anything."""
+
+    def judge(self, batch: Batch) -> Judged:
+        judged = super().judge(batch)
+        return Judged(judged.loss, judged.loss, judged.count)
+
+
+class Honest(Lucky):
+    loss_decides = True
+
+
+@pytest.mark.parametrize(("kind", "keeps_the_last"), [(Lucky, False), (Honest, True)])
+def test_a_task_says_whether_the_loss_decides_which_epoch_is_best(
+    tmp_path: Path, kind: type[Line], keeps_the_last: bool
+) -> None:
+    task = kind(LINE, dev=LINE, epochs=20, patience=0)
+    events = Events()
+
+    loop(task, tmp_path, events).run()
+
+    losses = [event["loss"] for event in events.of("eval")]
+    final = task.judge(task.collate(LINE))
+    assert (final.loss / final.count == pytest.approx(min(losses), rel=1e-3)) == keeps_the_last
+    assert losses[-1] < losses[0]

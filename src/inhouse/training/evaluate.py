@@ -16,7 +16,7 @@ WORST_PAIRS = 10
 KEPT_CORRECT = 0.95
 """The share of right answers on the dev split that must stay above the unknown threshold, where no dev row is known to
 be out of scope."""
-OUTSIDE_SHARE = 0.1
+OUTSIDE_SHARE = 0.07
 """The share of texts that are expected to be out of scope, whatever their share among the dev rows."""
 
 Predict = Callable[[list[str]], list[dict[str, float]]]
@@ -182,7 +182,7 @@ def lowest(surprise: Callable[[float], float], low: float, high: float) -> float
 def unknown_threshold(scores: Sequence[float], correct: Sequence[bool], outside: Sequence[float] = ()) -> float:
     """Return the score below which an answer counts as unknown.
 
-    With the scores of rows out of scope: where most decisions are right, a tenth of them being about such rows.
+    With the scores of rows out of scope: where most decisions are right, `OUTSIDE_SHARE` of them being about such rows.
     Without: where 95 % of the right answers are above it.
     """
     right = np.sort([score for score, is_right in zip(scores, correct, strict=True) if is_right])

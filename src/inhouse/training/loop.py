@@ -41,7 +41,7 @@ class Progress:
     epoch: int = 0
     batch: int = 0
     best: tuple[float, float] | None = None
-    """Dev accuracy and negated dev loss of the best epoch: the loss decides between equals."""
+    """Dev accuracy and negated dev loss of the best epoch, that first which decides; the other does between equals."""
     stale_epochs: int = 0
     rows_at_once: int = 0
     """So many rows of a batch fit into memory at a time; 0 is all of them."""
@@ -152,8 +152,9 @@ class Loop(Generic[ItemType]):
         progress = self._progress
         loss, accuracy = self._judge()
         self._emit("eval", step=progress.step, epoch=progress.epoch, split="dev", loss=loss, accuracy=accuracy)
-        if progress.best is None or (accuracy, -loss) > progress.best:
-            progress.best, progress.stale_epochs = (accuracy, -loss), 0
+        score = (-loss, accuracy) if self._task.loss_decides else (accuracy, -loss)
+        if progress.best is None or score > progress.best:
+            progress.best, progress.stale_epochs = score, 0
             self._best = {name: value.cpu().clone() for name, value in changing(self._task.module).items()}
         else:
             progress.stale_epochs += 1

@@ -82,6 +82,8 @@ class Task(ABC, Generic[ItemType]):
     """Weights that need no gradient must stay as they were made: checkpoints leave them out."""
     divisible: ClassVar[bool] = True
     """Whether the loss of a batch is the mean over its rows: then it may be computed in parts."""
+    loss_decides: ClassVar[bool] = False
+    """Whether the best epoch is that of the lowest dev loss, not of the most right answers: where few can be right."""
     train: Sequence[ItemType]
     dev: Sequence[ItemType]
 

@@ -40,6 +40,8 @@ Learnable = TypeVar("Learnable", bound=Sequences)
 class Tuning(Task[Learnable]):
     """Trains a language model on sequences of tokens."""
 
+    loss_decides = True
+
     def __init__(self, wanted: Wanted, plan: Plan, splits: Splits, student: Student) -> None:
         self.plan = plan
         self.wanted = wanted

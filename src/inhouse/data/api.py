@@ -66,6 +66,7 @@ def router(datasets: Datasets, curation: Curation | None = None) -> APIRouter:
     _add_files(routes, datasets)
     _add_versions(routes, datasets, curation)
     _add_curation(routes, curation)
+
     return routes
 
 

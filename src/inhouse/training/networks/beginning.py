@@ -20,6 +20,7 @@ from inhouse.training.networks.vector_classifier import VectorClassifier
 from inhouse.training.ranks import own_device
 from inhouse.training.task import Precision
 
+HEAD_DROPOUT = 0.1
 HEAD_ROWS = 50
 """Rows of a label from which a new head learns before all else does: more would take longer than they help."""
 
@@ -61,17 +62,21 @@ def on_encoder(
     labels: int,
     *,
     max_length: int,
-    dropout: float,
+    dropout: float | None,
     pooling: Pooling | None,
     freeze_embeddings: bool,
     head_learning_rate: float | None,
 ) -> tuple[EncoderClassifier, Tokenizer]:
-    """An encoder with a new head."""
+    """An encoder with a new head. Without a dropout of one's own, the encoder keeps that which it was made with."""
     encoder, tokenizer = open_base(base, max_length=max_length)
+    if dropout is not None:
+        for module in encoder.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = dropout
     network = EncoderClassifier(
         encoder,
         labels,
-        dropout=dropout,
+        dropout=HEAD_DROPOUT if dropout is None else dropout,
         pooling=pooling or pooling_of(base),
         normalise=True,
         freeze_embeddings=freeze_embeddings,

@@ -87,7 +87,7 @@ class Classify(Looped):
             base,
             len(rows.names),
             max_length=self.max_length,
-            dropout=_or(self.dropout, 0.1),
+            dropout=self.dropout,
             pooling=None if self.pooling == "auto" else self.pooling,
             freeze_embeddings=self.freeze_embeddings,
             head_learning_rate=self.head_learning_rate,

@@ -18,7 +18,7 @@ SAID = {
 }
 ELSEWHERE = ["how the", "many a the", "is the a", "how is a", "is how many", "a a how"]
 
-QUICK = {"learning_rate": 2e-3, "head_learning_rate": 0.3}
+QUICK = {"learning_rate": 2e-3, "head_learning_rate": 0.3, "epochs": 8}
 """A random encoder tells little of a text: it takes larger steps than a trained one."""
 
 
